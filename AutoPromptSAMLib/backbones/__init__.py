@@ -1,0 +1,61 @@
+"""Backbones: encode an image once, decode many prompts. Importing this package does not import torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from AutoPromptSAMLib.backbones.base import Backbone, Decoded, Features, Frame, PromptEmbedding
+from AutoPromptSAMLib.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+    from AutoPromptSAMLib.zoo.card import ModelCard
+
+__all__ = ["Backbone", "Decoded", "Features", "Frame", "PromptEmbedding", "load_backbone", "resolve_device"]
+
+
+def load_backbone(model: str | ModelCard, device: str = "auto", weights: Path | None = None) -> Backbone:
+    """Load a model of the zoo, ready to encode, on ``device`` ("auto", "cpu", "cuda", "cuda:1", ...).
+
+    ``weights`` is a checkpoint in the official layout to use instead of the installed one. Nothing is downloaded here.
+    Raises ModelError when the model is unknown, its weights are not installed, damaged or another model's, or when the
+    device or a package it needs is missing.
+    """
+    from AutoPromptSAMLib.zoo.card import get_card
+    from AutoPromptSAMLib.zoo.download import file_sha256
+    from AutoPromptSAMLib.zoo.store import expected_sha256, verify
+
+    card = get_card(model) if isinstance(model, str) else model
+    if weights is None:
+        path, sha256 = verify(card, remembered=True), expected_sha256(card)
+    else:
+        path, sha256 = Path(weights), None
+        if not path.is_file():
+            raise ModelError(f"There are no weights of {card.name} at {path}; give the path of a checkpoint.")
+    try:
+        from AutoPromptSAMLib.backbones.build import build_backbone
+    except ImportError as error:
+        raise ModelError(
+            f"The Python package '{error.name}' is needed to run models; install PyTorch and the other requirements "
+            "first (`autopromptsam doctor` lists what is missing)."
+        ) from error
+    return build_backbone(card, resolve_device(device), path, sha256 or file_sha256(path))
+
+
+def resolve_device(device: str) -> torch.device:
+    """The torch device called ``device``; "auto" is CUDA where there is one, else the CPU.
+
+    Raises ModelError for a name that torch does not know or a device that this machine does not have.
+    """
+    import torch
+
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ModelError(f"The device '{device}' cannot be used on this machine; choose auto, cpu or cuda.") from error
+    return chosen

@@ -1,0 +1,56 @@
+"""From a model card and a checkpoint to a backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from AutoPromptSAMLib.backbones.checkpoint import load_strict, read_state_dict
+from AutoPromptSAMLib.backbones.preprocess import preprocessor_of
+from AutoPromptSAMLib.backbones.sam2_image import Sam2Backbone, build_sam2_network
+from AutoPromptSAMLib.backbones.sam_family import SamBackbone, SamNetwork
+from AutoPromptSAMLib.backbones.sam_vit import VIT_SIZES, build_vit_encoder
+from AutoPromptSAMLib.backbones.tiny_vit import STEMS, UNUSED_KEYS, TinyVitEncoder, official_key, optimise
+from AutoPromptSAMLib.errors import ModelError
+
+if TYPE_CHECKING:
+    from AutoPromptSAMLib.zoo.card import ModelCard
+
+
+def build_backbone(card: ModelCard, device: torch.device, weights: Path, sha256: str) -> SamBackbone:
+    """Build the network that ``card`` describes, load ``weights`` into it strictly and put it on ``device``.
+
+    ``sha256`` is that of ``weights``. Raises ModelError when the card describes no network, a package is missing or
+    the weights do not fit.
+    """
+    preprocessor = preprocessor_of(card)
+    kind: type[SamBackbone] = SamBackbone
+    network: nn.Module
+    if card.architecture == "tiny-vit-sam":
+        stem = _choice(card, "stem", STEMS)
+        if card.input_size != STEMS[stem]:
+            raise ModelError(f"The card of {card.name} must have the input_size {STEMS[stem]} for the stem {stem}.")
+        encoder = TinyVitEncoder(stem)
+        network = SamNetwork(encoder, card.input_size)
+        load_strict(network, read_state_dict(weights, card.name), card.name, official_key, UNUSED_KEYS)
+        optimise(encoder)
+    elif card.architecture == "sam-vit":
+        network = SamNetwork(build_vit_encoder(_choice(card, "encoder", VIT_SIZES)), card.input_size)
+        load_strict(network, read_state_dict(weights, card.name), card.name)
+    elif card.architecture == "sam2":
+        kind, network = Sam2Backbone, build_sam2_network(str(card.variant.get("config")), card.input_size)
+        load_strict(network, read_state_dict(weights, card.name), card.name)
+    else:
+        raise ModelError(f"The card of {card.name} names the unknown architecture '{card.architecture}'.")
+    return kind(card, network, preprocessor, f"{card.architecture}/{sha256}", device)
+
+
+def _choice(card: ModelCard, key: str, choices: Collection[str]) -> str:
+    value = card.variant.get(key)
+    if not isinstance(value, str) or value not in choices:
+        raise ModelError(f"The card of {card.name} must have one of {', '.join(choices)} at 'variant.{key}'.")
+    return value

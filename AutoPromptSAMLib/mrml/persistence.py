@@ -1,0 +1,125 @@
+"""Prompts and settings in the scene, so that saving and opening it brings them back; scenes as .mrb files.
+
+One text node for each segmentation holds JSON and refers to the segmentation and its volume. It keeps its text in the
+scene's own file, so it is saved whichever files a person ticks in Slicer's save dialog.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+import slicer
+
+from AutoPromptSAMLib.atomic import storage_error
+from AutoPromptSAMLib.errors import PromptError, StorageError
+from AutoPromptSAMLib.prompt_file import PromptFile
+from AutoPromptSAMLib.prompt_types import check_keys
+
+SCHEMA = "autopromptsam-scene/1"
+ATTRIBUTE = "AutoPromptSAM.schema"
+VOLUME, SEGMENTATION = "AutoPromptSAM.volume", "AutoPromptSAM.segmentation"
+
+
+@dataclass
+class SceneState:
+    """What the scene remembers about one segmentation.
+
+    ``prompts``: those of its segments, by segment id. ``settings``: anything that JSON can hold. The nodes are None
+    once they were removed from the scene.
+    """
+
+    prompts: PromptFile
+    settings: dict[str, Any] = field(default_factory=dict)
+    volume_node: slicer.vtkMRMLVolumeNode | None = None
+    segmentation_node: slicer.vtkMRMLSegmentationNode | None = None
+
+
+def store_state(scene: slicer.vtkMRMLScene, state: SceneState) -> slicer.vtkMRMLTextNode:
+    """Put ``state`` into the scene, in place of an earlier one for the same segmentation; returns its text node."""
+    node = next((n for n in _text_nodes(scene) if n.GetNodeReference(SEGMENTATION) is state.segmentation_node), None)
+    if node is None:
+        node = scene.AddNewNodeByClass("vtkMRMLTextNode", "AutoPromptSAM prompts")
+        node.SetForceCreateStorageNode(node.CreateStorageNodeNever)
+        node.SetAttribute(ATTRIBUTE, SCHEMA)
+        node.SetHideFromEditors(True)
+    for role, target in ((VOLUME, state.volume_node), (SEGMENTATION, state.segmentation_node)):
+        node.SetNodeReferenceID(role, None if target is None else target.GetID())
+    data = {"schema": SCHEMA, "prompts": state.prompts.to_json(), "settings": state.settings}
+    node.SetText(json.dumps(data, allow_nan=False))
+    return node
+
+
+def restore_states(scene: slicer.vtkMRMLScene) -> list[SceneState]:
+    """All that ``store_state`` put into a scene, in the order of its nodes.
+
+    Raises PromptError when a text node was damaged or comes from another version.
+    """
+    return [_read(node) for node in _text_nodes(scene)]
+
+
+def save_scene(scene: slicer.vtkMRMLScene, path: str | os.PathLike[str]) -> None:
+    """Write a scene with all its data to a .mrb file, whole or not at all; StorageError when that fails."""
+    path = Path(path)
+    if path.suffix.lower() != ".mrb":
+        raise StorageError(f"{path} is no .mrb file; give the scene a name that ends in .mrb.")
+    try:
+        folder = tempfile.mkdtemp(prefix=".autopromptsam-", dir=path.parent)
+    except OSError as error:
+        raise storage_error(path, error) from None
+    try:
+        whole = Path(folder, path.name)
+        if not scene.WriteToMRB(str(whole)):
+            raise StorageError(f"The scene could not be written to {path}; free some space or choose another place.")
+        os.replace(whole, path)
+    except OSError as error:
+        raise storage_error(path, error) from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def open_scene(scene: slicer.vtkMRMLScene, path: str | os.PathLike[str], clear: bool = True) -> None:
+    """Read a .mrb file into a scene, in place of what is there or, without ``clear``, in addition to it.
+
+    Raises StorageError when the file cannot be read; one that is no .mrb at all leaves the scene as it was.
+    """
+    path = Path(path)
+    # Slicer would clear the scene first and notice then.
+    try:
+        with ZipFile(path) as archive:
+            is_scene = any(name.endswith(".mrml") for name in archive.namelist())
+    except (OSError, BadZipFile):
+        is_scene = False
+    if not is_scene or not scene.ReadFromMRB(str(path), clear):
+        raise StorageError(f"{path} could not be opened as a scene; check that it is there and is a .mrb file.")
+
+
+def _text_nodes(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLTextNode]:
+    nodes = scene.GetNodesByClass("vtkMRMLTextNode")
+    nodes.UnRegister(None)  # the scene hands the collection over with a reference of its own
+    texts = [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]
+    return [node for node in texts if node.GetAttribute(ATTRIBUTE)]
+
+
+def _read(node: slicer.vtkMRMLTextNode) -> SceneState:
+    try:
+        data = json.loads(node.GetText() or "")
+        check_keys(data, {"schema", "prompts", "settings"}, "the text")
+        if data["schema"] != SCHEMA:
+            raise PromptError(f'its "schema" is {data["schema"]!r:.60} and not "{SCHEMA}"')
+        if not isinstance(data["settings"], dict):
+            raise PromptError('its "settings" must be an object')
+        prompts = PromptFile.from_json(data["prompts"])
+    except (ValueError, RecursionError, PromptError) as error:
+        detail = str(error).rstrip(".") if isinstance(error, PromptError) else "it is not JSON"
+        raise PromptError(
+            f'The prompts that the scene keeps in "{node.GetName()}" cannot be read ({detail}); remove that node to '
+            "go on without them."
+        ) from None
+    return SceneState(prompts, data["settings"], node.GetNodeReference(VOLUME), node.GetNodeReference(SEGMENTATION))

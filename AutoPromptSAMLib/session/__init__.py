@@ -1,0 +1,5 @@
+"""Sessions: one image, the prompts of its objects, and their masks. Importing this package does not import torch."""
+
+from AutoPromptSAMLib.session.protocol import PropagationResult, Session, SliceResult
+
+__all__ = ["PropagationResult", "Session", "SliceResult"]

@@ -1,0 +1,306 @@
+"""A session whose model runs in this process."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from AutoPromptSAMLib import __version__
+from AutoPromptSAMLib.errors import GeometryError, ImageError, PromptError
+from AutoPromptSAMLib.geometry import Crop, Plane, Volume, paste_mask, sample_plane, slab_thickness, slice_plane
+from AutoPromptSAMLib.intensity import IntensityMapping, default_mapping
+from AutoPromptSAMLib.loops.appearance import smooth
+from AutoPromptSAMLib.loops.job import Control, Job, Progress, Worker
+from AutoPromptSAMLib.loops.memory import SliceMemory
+from AutoPromptSAMLib.loops.slice import segment_slice
+from AutoPromptSAMLib.loops.tracking import SliceMask, refine_box_mask
+from AutoPromptSAMLib.loops.volume import Slices, VolumeResult, propagate
+from AutoPromptSAMLib.prompt_file import PromptFile
+from AutoPromptSAMLib.prompts import Doodle, MaskPrompt, Point, Prompt, PromptSet, Source, on_plane
+from AutoPromptSAMLib.session.protocol import PropagationResult, SliceResult
+from AutoPromptSAMLib.session.seeds import check_inside, natural_axis, seed_slices, slice_range
+
+if TYPE_CHECKING:
+    from AutoPromptSAMLib.backbones import Backbone, Features
+    from AutoPromptSAMLib.backbones.cache import EmbeddingCache
+
+VOLUME_LOOP = Source("prompter", "volume loop")
+
+
+class LocalSession:
+    """The ``Session`` protocol with a backbone in this process and one worker thread.
+
+    ``cache`` keeps encoded slices, by default in memory only. ``runs_folder`` keeps the slices that propagation has
+    done, so that a killed process goes on where it was.
+    """
+
+    def __init__(
+        self, backbone: Backbone, cache: EmbeddingCache | None = None, runs_folder: Path | None = None
+    ) -> None:
+        if cache is None:
+            from AutoPromptSAMLib.backbones.cache import EmbeddingCache
+
+            cache = EmbeddingCache(None)
+        self.backbone = backbone
+        self._cache = cache
+        self._memory = SliceMemory(runs_folder)
+        self._worker = Worker()
+        self._volume: Volume | None = None
+        self._mapping: IntensityMapping | None = None
+        self._identity = ""
+        self._objects: dict[str, PromptSet] = {}
+        # Undo steps over all objects: the object, and how many of its own steps belong together.
+        self._undo: list[tuple[str, int]] = []
+        self._redo: list[tuple[str, int]] = []
+        self._propagated: dict[str, PropagationResult] = {}
+
+    @property
+    def objects(self) -> Mapping[str, PromptSet]:
+        """The prompts by object name."""
+        return self._objects
+
+    @property
+    def volume(self) -> Volume:
+        """The image; ImageError before ``set_image``."""
+        if self._volume is None:
+            raise ImageError("There is no image yet; load one first.")
+        return self._volume
+
+    def set_image(self, volume: Volume, mapping: IntensityMapping | None = None) -> None:
+        """Start with a new image; see ``Session.set_image``."""
+        mapping = default_mapping(volume) if mapping is None else mapping
+        mapping.apply(sample_plane(volume, slice_plane(volume.geometry, 0, 0)))  # an unfit mapping shows here
+        self._volume, self._mapping, self._identity = volume, mapping, ""
+        self._objects.clear()
+        self._propagated.clear()
+        self._undo.clear()
+        self._redo.clear()
+
+    def add_prompt(self, name: str, prompt: Prompt) -> None:
+        """Give object ``name`` a prompt; see ``Session.add_prompt``.
+
+        A click on a slice that propagation filled corrects what is there: that slice's mask becomes a prompt too.
+        """
+        check_inside(prompt, self.volume.geometry)
+        prompts = self._objects.setdefault(name, PromptSet())
+        steps = 1
+        base = self._present_mask(name, prompt)
+        if base is not None:
+            prompts.add(base, "Keep slice")
+            steps = 2
+        prompts.add(prompt)
+        self._stepped(name, steps)
+
+    def remove_prompt(self, name: str, id: str) -> None:
+        """Drop a prompt; see ``Session.remove_prompt``."""
+        if name not in self._objects:
+            raise PromptError(f'There is no object "{name}".')
+        self._objects[name].remove(id)
+        self._stepped(name, 1)
+
+    def undo(self) -> str | None:
+        """Take back the last change; see ``Session.undo``."""
+        if not self._undo:
+            return None
+        name, steps = self._undo.pop()
+        self._redo.append((name, steps))
+        undone = [self._objects[name].undo() for _ in range(steps)]
+        return undone[0]
+
+    def redo(self) -> str | None:
+        """Do the last undone change again; see ``Session.redo``."""
+        if not self._redo:
+            return None
+        name, steps = self._redo.pop()
+        self._undo.append((name, steps))
+        return [self._objects[name].redo() for _ in range(steps)][-1]
+
+    def segment(
+        self, name: str, plane: Plane, on_done: Callable[[Job[SliceResult]], None] | None = None
+    ) -> Job[SliceResult]:
+        """Find the object on a plane; see ``Session.segment``."""
+        volume, mapping = self.volume, self._mapping
+        assert mapping is not None
+        prompts = on_plane(self._prompts_of(name), plane, slab_thickness(plane, volume.geometry))
+
+        def run(control: Control) -> SliceResult:
+            started = time.perf_counter()
+            control.report(0, 1, "Encoding the slice")
+            features = self._cache.get_or_encode(self.backbone, mapping.apply(sample_plane(volume, plane)))
+            encoded = time.perf_counter()
+            control.check()
+            logits = segment_slice(self.backbone, features, prompts)
+            decoded = time.perf_counter()
+            crop = paste_mask(logits > 0, plane, volume.geometry)
+            pasted = time.perf_counter()
+            control.report(1, 1, "Done")
+            seconds = {"encode": encoded - started, "decode": decoded - encoded, "paste": pasted - decoded}
+            return SliceResult(name, crop, plane, seconds)
+
+        return self._worker.submit(run, on_done=on_done)
+
+    def propagate(
+        self,
+        name: str,
+        axis: int | None = None,
+        first: int = 0,
+        last: int | None = None,
+        on_slice: Callable[[int, Crop], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_done: Callable[[Job[PropagationResult]], None] | None = None,
+    ) -> Job[PropagationResult]:
+        """Find the object in the volume; see ``Session.propagate``."""
+        volume, mapping = self.volume, self._mapping
+        assert mapping is not None
+        prompts = self._prompts_of(name)
+        geometry = volume.geometry
+        along = natural_axis(prompts, geometry) if axis is None else axis
+        lower, upper = slice_range(prompts, geometry, along)
+        lower, upper = max(lower, first), min(upper, geometry.shape[along] - 1 if last is None else last)
+        seeds = sorted(n for n in seed_slices(prompts, geometry, along) if lower <= n <= upper)
+        if not seeds:
+            raise PromptError(f'"{name}" has no prompt on slices {lower} to {upper} along this axis; put one there.')
+        planes = [slice_plane(geometry, along, n) for n in range(geometry.shape[along])]
+        slab = slab_thickness(planes[0], geometry)
+
+        def image(index: int) -> np.ndarray:
+            return sample_plane(volume, planes[index])
+
+        def features(index: int) -> Features:
+            return self._cache.get_or_encode(self.backbone, mapping.apply(image(index)))
+
+        def seed(index: int) -> SliceMask:
+            given = on_plane(prompts, planes[index], slab)
+            encoded = features(index)
+            logits = segment_slice(self.backbone, encoded, given)
+            if given.box is not None and not len(given.points) and given.mask is None:
+                logits = refine_box_mask(self.backbone, encoded, smooth(image(index)), logits, given.box)
+            return SliceMask.from_logits(logits)
+
+        def run(control: Control) -> PropagationResult:
+            known: dict[int, SliceMask] = {}
+            for number, index in enumerate(seeds):
+                control.check()
+                control.report(number, len(seeds), f"Slice {index}")
+                known[index] = seed(index)
+                if on_slice is not None:
+                    on_slice(index, paste_mask(known[index].mask, planes[index], geometry))
+            identity = f"{self._image_identity()}\n{along}\n{self.backbone.fingerprint}\n{__version__}"
+            stack = Slices(len(planes), features, lambda index: smooth(image(index)), identity)
+            found = propagate(
+                self.backbone,
+                stack,
+                known,
+                self._memory,
+                control,
+                lower,
+                upper,
+                None
+                if on_slice is None
+                else lambda index, s: on_slice(index, paste_mask(s.mask, planes[index], geometry)),
+            )
+            result = _volume_result(name, found, planes, along, geometry.shape, volume)
+            self._propagated[name] = result
+            return result
+
+        return self._worker.submit(run, on_progress, on_done)
+
+    def export_prompts(self) -> PromptFile:
+        """All prompts; see ``Session.export_prompts``."""
+        model = {"name": self.backbone.card.name, "sha256": self.backbone.fingerprint}
+        return PromptFile({n: PromptSet(p.prompts) for n, p in self._objects.items()}, model, self.volume.geometry)
+
+    def replay(self, file: PromptFile) -> list[str]:
+        """Take over the prompts of a file; see ``Session.replay``."""
+        geometry = self.volume.geometry
+        if file.geometry is not None and not file.geometry.close_to(geometry):
+            raise GeometryError(
+                f"The prompts were made on an image of {file.geometry}, this one has {geometry}; "
+                "load the image they belong to."
+            )
+        for prompts in file.objects.values():
+            for prompt in prompts:
+                check_inside(prompt, geometry)
+        self._objects = {name: PromptSet(prompts.prompts) for name, prompts in file.objects.items()}
+        self._propagated.clear()
+        self._undo.clear()
+        self._redo.clear()
+        own = self.export_prompts().model
+        if file.model is not None and file.model != own:
+            return [
+                f"The prompts were made with {file.model['name']}; {self.backbone.card.name} may answer otherwise."
+            ]
+        return []
+
+    def close(self) -> None:
+        """End the worker thread."""
+        self._worker.close()
+
+    def _prompts_of(self, name: str) -> tuple[Prompt, ...]:
+        prompts = self._objects.get(name)
+        if not prompts:
+            raise PromptError(f'"{name}" has no prompts; give it a point, a box or a doodle first.')
+        return prompts.prompts
+
+    def _stepped(self, name: str, steps: int) -> None:
+        self._undo.append((name, steps))
+        self._redo.clear()
+
+    def _present_mask(self, name: str, prompt: Prompt) -> MaskPrompt | None:
+        """The propagated mask of the slice that a click falls on, unless the slice has prompts of its own."""
+        result = self._propagated.get(name)
+        if result is None or not isinstance(prompt, (Point, Doodle)):
+            return None
+        geometry = self.volume.geometry
+        at = seed_slices([prompt], geometry, result.axis)
+        if len(at) != 1 or at & seed_slices(self._objects[name].prompts, geometry, result.axis):
+            return None
+        index = at.pop()
+        local = index - result.mask.lower[result.axis]
+        if not 0 <= local < result.mask.mask.shape[result.axis]:
+            return None
+        part = [slice(None)] * 3
+        part[result.axis] = slice(local, local + 1)
+        lower = list(result.mask.lower)
+        lower[result.axis] = index
+        crop = Crop(result.mask.mask[tuple(part)], (lower[0], lower[1], lower[2])).tight()
+        return None if crop.is_empty else MaskPrompt(crop, geometry, source=VOLUME_LOOP)
+
+    def _image_identity(self) -> str:
+        """Hash of the image and its mapping; made once, on the worker thread, when a run is to be remembered."""
+        if not self._identity:
+            volume, mapping = self.volume, self._mapping
+            assert mapping is not None
+            head = f"{volume.array.shape}{volume.array.dtype.str}{volume.geometry.to_json()}{mapping.to_json()}"
+            digest = hashlib.sha256(head.encode())
+            for part in volume.array:  # slice by slice: no copy of a volume that is not contiguous
+                digest.update(np.ascontiguousarray(part).data)
+            self._identity = digest.hexdigest()
+        return self._identity
+
+
+def _volume_result(
+    name: str,
+    found: VolumeResult,
+    planes: list[Plane],
+    axis: int,
+    shape: tuple[int, int, int],
+    volume: Volume,
+) -> PropagationResult:
+    crops = [paste_mask(found.slices[n].mask, planes[n], volume.geometry) for n in sorted(found.slices)]
+    crops = [crop for crop in crops if not crop.is_empty]
+    agreement = {n: found.slices[n].agreement for n in sorted(found.slices)}
+    if not crops:
+        return PropagationResult(name, Crop.empty(), axis, agreement, found.seeds, found.decoded, found.complete)
+    lower = np.min([crop.lower for crop in crops], axis=0)
+    upper = np.max([crop.upper for crop in crops], axis=0)
+    block = np.zeros(upper - lower, dtype=bool)
+    for crop in crops:
+        block[tuple(slice(a, b) for a, b in zip(crop.lower - lower, crop.upper - lower, strict=True))] |= crop.mask
+    mask = Crop(block, (int(lower[0]), int(lower[1]), int(lower[2])))
+    return PropagationResult(name, mask, axis, agreement, found.seeds, found.decoded, found.complete)

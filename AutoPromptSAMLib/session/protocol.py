@@ -1,0 +1,118 @@
+"""What a host asks of a session, wherever the model runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from AutoPromptSAMLib.geometry import Crop, Plane, Volume
+    from AutoPromptSAMLib.intensity import IntensityMapping
+    from AutoPromptSAMLib.loops.job import Job, Progress
+    from AutoPromptSAMLib.prompt_file import PromptFile
+    from AutoPromptSAMLib.prompts import Prompt, PromptSet
+
+
+@dataclass(frozen=True, eq=False)
+class SliceResult:
+    """One object on one plane: ``mask`` as a crop of the volume, ``seconds`` by stage (encode, decode, paste)."""
+
+    name: str
+    mask: Crop
+    plane: Plane
+    seconds: Mapping[str, float]
+
+    @property
+    def explanation(self) -> str:
+        """Why the mask is empty, "" when it is not."""
+        if not self.mask.is_empty:
+            return ""
+        return f'Nothing was found for "{self.name}" here; draw a tighter box or click in the middle of the object.'
+
+
+@dataclass(frozen=True, eq=False)
+class PropagationResult:
+    """One object in the volume.
+
+    ``agreement``: for each slice index along array axis ``axis`` where the object is, the Dice with the slice that it
+    was prompted from (1 for the slices a person prompted, ``seeds``). ``decoded``: slices that had to be decoded, the
+    others were remembered. ``complete``: False after a cancel.
+    """
+
+    name: str
+    mask: Crop
+    axis: int
+    agreement: Mapping[int, float]
+    seeds: tuple[int, ...]
+    decoded: int
+    complete: bool
+
+
+@runtime_checkable
+class Session(Protocol):
+    """One image at a time, objects by name. Prompts change on the host's thread, jobs run on the session's own."""
+
+    @property
+    def objects(self) -> Mapping[str, PromptSet]:
+        """The prompts by object name."""
+
+    def set_image(self, volume: Volume, mapping: IntensityMapping | None = None) -> None:
+        """Start with a new image; prompts and results of the one before are dropped.
+
+        ``mapping`` is how intensities become the model's 8 bits, default ``intensity.default_mapping``.
+        """
+
+    def add_prompt(self, name: str, prompt: Prompt) -> None:
+        """Give object ``name`` a prompt, as one undo step.
+
+        Raises PromptError for a prompt outside the image.
+        """
+
+    def remove_prompt(self, name: str, id: str) -> None:
+        """Drop a prompt, as one undo step; PromptError when it is not there."""
+
+    def undo(self) -> str | None:
+        """Take back the last change of any object's prompts; its name, or None when there is none."""
+
+    def redo(self) -> str | None:
+        """Do the last undone change again; its name, or None when there is none."""
+
+    def segment(
+        self, name: str, plane: Plane, on_done: Callable[[Job[SliceResult]], None] | None = None
+    ) -> Job[SliceResult]:
+        """Find the object on a plane from the prompts on it."""
+
+    def propagate(
+        self,
+        name: str,
+        axis: int | None = None,
+        first: int = 0,
+        last: int | None = None,
+        on_slice: Callable[[int, Crop], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_done: Callable[[Job[PropagationResult]], None] | None = None,
+    ) -> Job[PropagationResult]:
+        """Find the object on slices ``first`` to ``last`` along array axis ``axis`` from the slices with prompts.
+
+        ``axis`` None is the one that the object's prompts lie across. ``on_slice`` gets each slice's mask as a crop
+        (on the job's thread). Cancelling the job keeps the finished slices: it ends with a result that is not
+        ``complete``. The result may be narrower than the range, which a solid box limits too.
+        """
+
+    def export_prompts(self) -> PromptFile:
+        """All prompts with the model and the image's geometry, to be saved and replayed."""
+
+    def replay(self, file: PromptFile) -> list[str]:
+        """Take over the prompts of a file; returns remarks (another model, say).
+
+        Raises GeometryError when they were made on an image of another geometry.
+        """
+
+    def close(self) -> None:
+        """End the session's thread once its jobs are done."""
+
+
+def seconds_text(seconds: Mapping[str, Any]) -> str:
+    """The stages of a result in words: "encode 1.52 s, decode 0.08 s"."""
+    return ", ".join(f"{stage} {float(value):.2f} s" for stage, value in seconds.items())
