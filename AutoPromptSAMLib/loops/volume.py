@@ -9,12 +9,14 @@ far as the neighbouring seeds; all others come from the memory of done slices.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from AutoPromptSAMLib.errors import Cancelled
 from AutoPromptSAMLib.loops.job import Control
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.backbones import Backbone, Features
 
 UP, DOWN = 1, -1
+# Where one of two runs is sure and the other never came by, the logit of the mean would be infinite.
+SURE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +47,25 @@ class Slices:
 
 @dataclass
 class VolumeResult:
-    """The object on the slices where it is, by slice index; ``complete`` is False after a cancel."""
+    """The object on the slices where it is, by slice index.
+
+    ``seeds``: the slices it was carried from. ``decoded``: how many slices had to be decoded, each run counted; all
+    others were remembered. ``complete`` is False after a cancel.
+    """
 
     slices: dict[int, SliceMask] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
     decoded: int = 0
     complete: bool = True
+
+
+def work(seeds: Sequence[int], first: int, last: int) -> int:
+    """Steps to ``last`` and ``first`` from ``seeds`` (sorted, at least one): a seed each, two for a slice between two.
+
+    It is the total of the progress that ``propagate`` reports; the seeds themselves are done when it starts.
+    """
+    between = sum(above - below - 1 for below, above in itertools.pairwise(seeds))
+    return len(seeds) + 2 * between + seeds[0] - first + last - seeds[-1]
 
 
 def propagate(
@@ -64,57 +81,50 @@ def propagate(
     """Find the object on slices ``first`` to ``last`` (inclusive, default all) from at least one seed within.
 
     An empty seed says that the object is not there: runs stop at it. ``on_slice`` gets every slice as soon as it is
-    known, on the calling thread. Cancelling keeps the slices that are done: the result then is not ``complete``, and
-    the next call goes on from there. Raises ValueError without a seed in the range, and what decoding raises.
+    known, and again when a run from the other side changes it (it may be empty then), on the calling thread.
+    Cancelling keeps the slices that are done: the result then is not ``complete``, and the next call goes on from
+    there. Raises ValueError without a seed in the range, and what decoding raises.
     """
     last = stack.count - 1 if last is None else last
     indices = sorted(index for index in seeds if first <= index <= last)
     if not indices:
         raise ValueError(f"there is no seed between slices {first} and {last}")
-    result = VolumeResult(seeds=tuple(indices))
-    for index in indices:
-        if not seeds[index].is_empty:
-            result.slices[index] = seeds[index]
-    # From the seeds outwards first: between two seeds, the slice next to a correction is seen soonest.
-    runs = [
-        (index, step, limit)
-        for index, below, above in zip(indices, [first - 1, *indices], [*indices[1:], last + 1], strict=False)
-        for step, limit in ((UP, above), (DOWN, below))
-        if not seeds[index].is_empty
-    ]
-    total = sum(abs(limit - index) - 1 for index, _, limit in runs)
-    done = 0
     found: dict[tuple[int, int], SliceMask] = {}
+    result = VolumeResult({index: seeds[index] for index in indices if not seeds[index].is_empty}, tuple(indices))
+    total, done = work(indices, first, last), len(indices)
     try:
-        for index, step, limit in runs:
-            run = _Run(backbone, stack, index, seeds[index], step, memory)
-            for at in range(index + step, limit, step):
-                control.check()
-                control.report(done, total, f"Slice {at}")
-                answer = run.slice(at)
-                done += 1
-                found[at, step] = answer
-                if answer.is_empty:
-                    done += abs(limit - at) - 1
-                    break
-                shown = _meet(found, seeds, indices, at)
-                result.slices[at] = shown
-                if on_slice is not None:
-                    on_slice(at, shown)
-            result.decoded += run.decoded
+        for index, below, above in zip(indices, [first - 1, *indices], [*indices[1:], last + 1], strict=False):
+            for step, limit in ((UP, above), (DOWN, below)):
+                left = abs(limit - index) - 1
+                if seeds[index].is_empty:
+                    done += left
+                    continue
+                run = _Run(backbone, stack, index, seeds[index], step, memory)
+                for at in range(index + step, limit, step):
+                    control.check()
+                    control.report(done, total, f"Slice {at}")
+                    answer = run.slice(at)
+                    result.decoded += run.was_decoded
+                    done, left = done + 1, left - 1
+                    found[at, step] = answer
+                    if answer.is_empty:
+                        done += left
+                        break
+                    result.slices[at] = _meet(found, seeds, indices, at)
+                    if on_slice is not None:
+                        on_slice(at, result.slices[at])
     except Cancelled:
         result.complete = False
+        result.slices = {at: shown for at, shown in result.slices.items() if not shown.is_empty}
         return result
     # Where only one of two runs came by, its answer counts by its share: decide again now that all are known.
-    for at in {index for index, _ in found}:
-        shown = _meet(found, seeds, indices, at, final=True)
-        before = result.slices.get(at)
-        if shown.is_empty:
-            result.slices.pop(at, None)
-        else:
-            result.slices[at] = shown
-        if on_slice is not None and before is not None and shown is not before:
+    for at in sorted(result.slices.keys() - set(indices)):
+        before, shown = result.slices[at], _meet(found, seeds, indices, at, final=True)
+        result.slices[at] = shown
+        if on_slice is not None and not np.array_equal(shown.mask, before.mask):
             on_slice(at, shown)
+        if shown.is_empty:
+            del result.slices[at]
     control.report(total, total, "Done")
     return result
 
@@ -127,23 +137,24 @@ class _Run:
     ) -> None:
         self._stack = stack
         self._memory = memory
-        digest = hashlib.sha256(f"{stack.identity}\n{index}\n{step}\n{seed.lower}\n{seed.logits.shape}".encode())
+        place = f"{seed.lower}\n{seed.logits.shape}\n{seed.shape}"
+        digest = hashlib.sha256(f"{stack.identity}\n{index}\n{step}\n{place}".encode())
         digest.update(np.packbits(seed.logits > 0).tobytes())
         self._key = digest.hexdigest()
         self._tracker: Tracker | None = None
         self._backbone = backbone
         self._start = (index, seed)
         self._pending: list[tuple[int, SliceMask]] = []
-        self.decoded = 0
+        self.was_decoded = False  # the last slice, in contrast to remembered
 
     def slice(self, index: int) -> SliceMask:
         """The next slice; must be asked for in order, away from the seed."""
         answer = self._memory.get(self._key, index)
+        self.was_decoded = answer is None
         if answer is None:
             tracker = self._current_tracker()
             image = self._stack.appearance(index)
             answer = tracker.step(self._stack.features(index), image)
-            self.decoded += 1
             self._memory.put(self._key, index, answer)
             tracker.accept(image, answer)
         else:
@@ -169,24 +180,20 @@ def _meet(
     final: bool = False,
 ) -> SliceMask:
     """The slice at ``at`` from the runs that reached it."""
-    below = max((index for index in indices if index < at and not seeds[index].is_empty), default=None)
-    above = min((index for index in indices if index > at and not seeds[index].is_empty), default=None)
     up, down = found.get((at, UP)), found.get((at, DOWN))
-    nearest_above = min((index for index in indices if index > at), default=None)
-    nearest_below = max((index for index in indices if index < at), default=None)
-    between = below is not None and above is not None and (nearest_below, nearest_above) == (below, above)
-    only = up if down is None else down
-    if not between or (not final and (up is None or down is None)):
-        assert only is not None
-        return only
-    assert below is not None
-    assert above is not None
-    weight = (at - below) / (above - below)
-    probability = np.zeros((up or down).shape, dtype=np.float32)  # type: ignore[union-attr]
+    below = max((index for index in indices if index < at), default=None)
+    above = min((index for index in indices if index > at), default=None)
+    one = up if down is None else down
+    assert one is not None
+    if below is None or above is None or seeds[below].is_empty or seeds[above].is_empty:
+        return one  # no run comes from the other side
+    if not final and (up is None or down is None):
+        return one
+    share = (above - at) / (above - below)
+    probability = np.zeros(one.shape, dtype=np.float32)
     agreement = 0.0
-    for answer, share in ((up, 1 - weight), (down, weight)):
+    for answer, weight in ((up, share), (down, 1 - share)):
         if answer is not None:
-            probability += share / (1 + np.exp(-answer.full_logits))
-            agreement += share * answer.agreement
-    probability = np.clip(probability, 1e-6, 1 - 1e-6)
-    return SliceMask.from_logits(np.log(probability / (1 - probability)), agreement)
+            probability += np.float32(weight) * expit(answer.full_logits)
+            agreement += weight * answer.agreement
+    return SliceMask.from_logits(logit(np.clip(probability, SURE, 1 - SURE)), agreement)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +21,9 @@ from AutoPromptSAMLib.loops.job import Control, Job, Progress, Worker
 from AutoPromptSAMLib.loops.memory import SliceMemory
 from AutoPromptSAMLib.loops.slice import segment_slice
 from AutoPromptSAMLib.loops.tracking import SliceMask, refine_box_mask
-from AutoPromptSAMLib.loops.volume import Slices, VolumeResult, propagate
+from AutoPromptSAMLib.loops.volume import Slices, VolumeResult, propagate, work
 from AutoPromptSAMLib.prompt_file import PromptFile
-from AutoPromptSAMLib.prompts import Doodle, MaskPrompt, Point, Prompt, PromptSet, Source, on_plane
+from AutoPromptSAMLib.prompts import Doodle, MaskPrompt, PixelPrompts, Point, Prompt, PromptSet, Source, on_plane
 from AutoPromptSAMLib.session.protocol import PropagationResult, SliceResult
 from AutoPromptSAMLib.session.seeds import check_inside, natural_axis, seed_slices, slice_range
 
@@ -30,6 +32,24 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.backbones.cache import EmbeddingCache
 
 VOLUME_LOOP = Source("prompter", "volume loop")
+
+
+@dataclass(frozen=True, eq=False)
+class _Image:
+    """The image that jobs were started on; the session may have another one by the time they run."""
+
+    volume: Volume
+    mapping: IntensityMapping
+
+    @cached_property
+    def identity(self) -> str:
+        """Hash of the image and its mapping; made once, on the worker thread, when a run is to be remembered."""
+        array = self.volume.array
+        head = f"{array.shape}{array.dtype.str}{self.volume.geometry.to_json()}{self.mapping.to_json()}"
+        digest = hashlib.sha256(head.encode())
+        for part in array:  # slice by slice: no copy of a volume that is not contiguous
+            digest.update(np.ascontiguousarray(part).data)
+        return digest.hexdigest()
 
 
 class LocalSession:
@@ -50,9 +70,7 @@ class LocalSession:
         self._cache = cache
         self._memory = SliceMemory(runs_folder)
         self._worker = Worker()
-        self._volume: Volume | None = None
-        self._mapping: IntensityMapping | None = None
-        self._identity = ""
+        self._image: _Image | None = None
         self._objects: dict[str, PromptSet] = {}
         # Undo steps over all objects: the object, and how many of its own steps belong together.
         self._undo: list[tuple[str, int]] = []
@@ -67,19 +85,14 @@ class LocalSession:
     @property
     def volume(self) -> Volume:
         """The image; ImageError before ``set_image``."""
-        if self._volume is None:
-            raise ImageError("There is no image yet; load one first.")
-        return self._volume
+        return self._current_image().volume
 
     def set_image(self, volume: Volume, mapping: IntensityMapping | None = None) -> None:
         """Start with a new image; see ``Session.set_image``."""
         mapping = default_mapping(volume) if mapping is None else mapping
         mapping.apply(sample_plane(volume, slice_plane(volume.geometry, 0, 0)))  # an unfit mapping shows here
-        self._volume, self._mapping, self._identity = volume, mapping, ""
-        self._objects.clear()
-        self._propagated.clear()
-        self._undo.clear()
-        self._redo.clear()
+        self._image = _Image(volume, mapping)
+        self._start({})
 
     def add_prompt(self, name: str, prompt: Prompt) -> None:
         """Give object ``name`` a prompt; see ``Session.add_prompt``.
@@ -87,7 +100,11 @@ class LocalSession:
         A click on a slice that propagation filled corrects what is there: that slice's mask becomes a prompt too.
         """
         check_inside(prompt, self.volume.geometry)
+        if not name:
+            raise PromptError("The object has no name; give it one.")
         prompts = self._objects.setdefault(name, PromptSet())
+        if prompt.id in prompts:
+            raise PromptError(f'The prompt "{prompt.id}" is already there; give the new one its own id.')
         steps = 1
         base = self._present_mask(name, prompt)
         if base is not None:
@@ -99,7 +116,7 @@ class LocalSession:
     def remove_prompt(self, name: str, id: str) -> None:
         """Drop a prompt; see ``Session.remove_prompt``."""
         if name not in self._objects:
-            raise PromptError(f'There is no object "{name}".')
+            raise PromptError(f'There is no object "{name}"; choose one of those that have prompts.')
         self._objects[name].remove(id)
         self._stepped(name, 1)
 
@@ -124,8 +141,8 @@ class LocalSession:
         self, name: str, plane: Plane, on_done: Callable[[Job[SliceResult]], None] | None = None
     ) -> Job[SliceResult]:
         """Find the object on a plane; see ``Session.segment``."""
-        volume, mapping = self.volume, self._mapping
-        assert mapping is not None
+        current = self._current_image()
+        volume, mapping = current.volume, current.mapping
         prompts = on_plane(self._prompts_of(name), plane, slab_thickness(plane, volume.geometry))
 
         def run(control: Control) -> SliceResult:
@@ -155,16 +172,18 @@ class LocalSession:
         on_done: Callable[[Job[PropagationResult]], None] | None = None,
     ) -> Job[PropagationResult]:
         """Find the object in the volume; see ``Session.propagate``."""
-        volume, mapping = self.volume, self._mapping
-        assert mapping is not None
+        current, propagated = self._current_image(), self._propagated
+        volume, mapping, geometry = current.volume, current.mapping, current.volume.geometry
         prompts = self._prompts_of(name)
-        geometry = volume.geometry
         along = natural_axis(prompts, geometry) if axis is None else axis
+        if along not in (0, 1, 2):
+            raise GeometryError(f"A volume has array axes 0 (k), 1 (j) and 2 (i), not {along}; choose one of them.")
         lower, upper = slice_range(prompts, geometry, along)
         lower, upper = max(lower, first), min(upper, geometry.shape[along] - 1 if last is None else last)
-        seeds = sorted(n for n in seed_slices(prompts, geometry, along) if lower <= n <= upper)
-        if not seeds:
-            raise PromptError(f'"{name}" has no prompt on slices {lower} to {upper} along this axis; put one there.')
+        nothing = f'"{name}" has no prompt on slices {lower} to {upper} along this axis; put one there.'
+        candidates = sorted(n for n in seed_slices(prompts, geometry, along) if lower <= n <= upper)
+        if not candidates:
+            raise PromptError(nothing)
         planes = [slice_plane(geometry, along, n) for n in range(geometry.shape[along])]
         slab = slab_thickness(planes[0], geometry)
 
@@ -174,8 +193,11 @@ class LocalSession:
         def features(index: int) -> Features:
             return self._cache.get_or_encode(self.backbone, mapping.apply(image(index)))
 
-        def seed(index: int) -> SliceMask:
-            given = on_plane(prompts, planes[index], slab)
+        def show(index: int, found: SliceMask) -> None:
+            if on_slice is not None:
+                on_slice(index, paste_mask(found.mask, planes[index], geometry))
+
+        def seed(index: int, given: PixelPrompts) -> SliceMask:
             encoded = features(index)
             logits = segment_slice(self.backbone, encoded, given)
             if given.box is not None and not len(given.points) and given.mask is None:
@@ -183,29 +205,26 @@ class LocalSession:
             return SliceMask.from_logits(logits)
 
         def run(control: Control) -> PropagationResult:
+            given = {index: on_plane(prompts, planes[index], slab) for index in candidates}
+            # A doodle may end on the very face of a slice, a solid box miss the image beside the middle of the volume.
+            seeds = [index for index in candidates if not given[index].is_empty]
+            if not seeds:
+                raise PromptError(nothing)
+            total = work(seeds, lower, upper)
             known: dict[int, SliceMask] = {}
             for number, index in enumerate(seeds):
+                if known and control.cancelled:
+                    break  # ``propagate`` ends at once with what is known
                 control.check()
-                control.report(number, len(seeds), f"Slice {index}")
-                known[index] = seed(index)
-                if on_slice is not None:
-                    on_slice(index, paste_mask(known[index].mask, planes[index], geometry))
-            identity = f"{self._image_identity()}\n{along}\n{self.backbone.fingerprint}\n{__version__}"
+                control.report(number, total, f"Slice {index}")
+                known[index] = seed(index, given[index])
+                show(index, known[index])
+            identity = f"{current.identity}\n{along}\n{self.backbone.fingerprint}\n{__version__}"
             stack = Slices(len(planes), features, lambda index: smooth(image(index)), identity)
-            found = propagate(
-                self.backbone,
-                stack,
-                known,
-                self._memory,
-                control,
-                lower,
-                upper,
-                None
-                if on_slice is None
-                else lambda index, s: on_slice(index, paste_mask(s.mask, planes[index], geometry)),
-            )
-            result = _volume_result(name, found, planes, along, geometry.shape, volume)
-            self._propagated[name] = result
+            found = propagate(self.backbone, stack, known, self._memory, control, lower, upper, show)
+            found.complete = found.complete and len(known) == len(seeds)
+            result = _volume_result(name, found, planes, along, volume)
+            propagated[name] = result
             return result
 
         return self._worker.submit(run, on_progress, on_done)
@@ -226,20 +245,30 @@ class LocalSession:
         for prompts in file.objects.values():
             for prompt in prompts:
                 check_inside(prompt, geometry)
-        self._objects = {name: PromptSet(prompts.prompts) for name, prompts in file.objects.items()}
-        self._propagated.clear()
-        self._undo.clear()
-        self._redo.clear()
-        own = self.export_prompts().model
-        if file.model is not None and file.model != own:
-            return [
-                f"The prompts were made with {file.model['name']}; {self.backbone.card.name} may answer otherwise."
-            ]
-        return []
+        self._start({name: PromptSet(prompts.prompts) for name, prompts in file.objects.items()})
+        made, own = file.model, self.export_prompts().model
+        if made is None or made == own:
+            return []
+        name = self.backbone.card.name
+        if made["name"] == name:
+            return [f"The prompts were made with other weights of {name} than these, which may answer otherwise."]
+        return [f"The prompts were made with {made['name']}; {name} may answer otherwise."]
 
     def close(self) -> None:
-        """End the worker thread."""
+        """End the worker thread; see ``Session.close``."""
         self._worker.close()
+
+    def _current_image(self) -> _Image:
+        if self._image is None:
+            raise ImageError("There is no image yet; load one first.")
+        return self._image
+
+    def _start(self, objects: dict[str, PromptSet]) -> None:
+        self._objects = objects
+        # A new dictionary: a job that still runs on the image before writes into the one it was started with.
+        self._propagated = {}
+        self._undo.clear()
+        self._redo.clear()
 
     def _prompts_of(self, name: str) -> tuple[Prompt, ...]:
         prompts = self._objects.get(name)
@@ -254,7 +283,8 @@ class LocalSession:
     def _present_mask(self, name: str, prompt: Prompt) -> MaskPrompt | None:
         """The propagated mask of the slice that a click falls on, unless the slice has prompts of its own."""
         result = self._propagated.get(name)
-        if result is None or not isinstance(prompt, (Point, Doodle)):
+        # Without prompts the object starts anew: what is left of an earlier one is not meant.
+        if result is None or not self._objects[name] or not isinstance(prompt, (Point, Doodle)):
             return None
         geometry = self.volume.geometry
         at = seed_slices([prompt], geometry, result.axis)
@@ -271,26 +301,9 @@ class LocalSession:
         crop = Crop(result.mask.mask[tuple(part)], (lower[0], lower[1], lower[2])).tight()
         return None if crop.is_empty else MaskPrompt(crop, geometry, source=VOLUME_LOOP)
 
-    def _image_identity(self) -> str:
-        """Hash of the image and its mapping; made once, on the worker thread, when a run is to be remembered."""
-        if not self._identity:
-            volume, mapping = self.volume, self._mapping
-            assert mapping is not None
-            head = f"{volume.array.shape}{volume.array.dtype.str}{volume.geometry.to_json()}{mapping.to_json()}"
-            digest = hashlib.sha256(head.encode())
-            for part in volume.array:  # slice by slice: no copy of a volume that is not contiguous
-                digest.update(np.ascontiguousarray(part).data)
-            self._identity = digest.hexdigest()
-        return self._identity
-
 
 def _volume_result(
-    name: str,
-    found: VolumeResult,
-    planes: list[Plane],
-    axis: int,
-    shape: tuple[int, int, int],
-    volume: Volume,
+    name: str, found: VolumeResult, planes: list[Plane], axis: int, volume: Volume
 ) -> PropagationResult:
     crops = [paste_mask(found.slices[n].mask, planes[n], volume.geometry) for n in sorted(found.slices)]
     crops = [crop for crop in crops if not crop.is_empty]

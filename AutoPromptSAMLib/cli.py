@@ -1,0 +1,370 @@
+"""The command ``autopromptsam``: segment, models, sample, demo, doctor.
+
+Exit codes: 0 done, 1 an error that its one sentence explains, 2 wrong usage, 3 done but an object came out empty,
+130 interrupted (what is finished is kept, the same command goes on from there).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+from AutoPromptSAMLib import __version__
+from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, ImageError, PromptError
+
+if TYPE_CHECKING:
+    from AutoPromptSAMLib.intensity import IntensityMapping
+    from AutoPromptSAMLib.prompts import Prompt
+    from AutoPromptSAMLib.session.local import LocalSession
+    from AutoPromptSAMLib.zoo import ModelCard
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=(__doc__ or "").split("\n")[0])
+models = typer.Typer(no_args_is_help=True, help="List, fetch, remove and explain models.")
+app.add_typer(models, name="models")
+# What a program reads goes to standard output, what a person reads on the way to standard error.
+console = Console(stderr=True)
+
+EMPTY, INTERRUPTED = 3, 130
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Model = Annotated[str, typer.Option(help="Model to use; see `autopromptsam models list`.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+
+
+def main() -> None:
+    """Entry point: every error a user can cause ends as one sentence and an exit code."""
+    try:
+        app(standalone_mode=True)
+    except (KeyboardInterrupt, Cancelled):
+        console.print("[yellow]Interrupted; run the same command again to go on from here.[/]")
+        sys.exit(INTERRUPTED)
+    except AutoPromptSAMError as error:
+        console.print(f"[red]Error:[/] {error}", markup=True, highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    """Promptable medical image segmentation that prompts itself."""
+    if show:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def segment(
+    image: Annotated[Path, typer.Argument(help="NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF, or a DICOM folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write: .seg.nrrd or .nii.gz.")],
+    box: Annotated[list[str] | None, typer.Option(help="NAME=VIEW:SLICE:X0,Y0,X1,Y1 in voxels; repeatable.")] = None,
+    point: Annotated[list[str] | None, typer.Option(help="NAME=VIEW:SLICE:X,Y or NAME=ras:R,A,S.")] = None,
+    negative_point: Annotated[list[str] | None, typer.Option(help="A click on what is not the object.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="A prompts file (JSON), as --save-prompts writes it.")] = None,
+    propagate: Annotated[bool, typer.Option("--propagate", help="Go on to all slices, in both directions.")] = False,
+    view: Annotated[str | None, typer.Option(help="Slices to go through: axial, sagittal or coronal.")] = None,
+    slices: Annotated[str | None, typer.Option(help="First and last slice to propagate to, as in 10-60.")] = None,
+    window: Annotated[str | None, typer.Option(help='LEVEL,WIDTH or a CT preset such as "lung".')] = None,
+    series: Annotated[str | None, typer.Option(help="UID of the DICOM series, when the folder has several.")] = None,
+    model: Model = "lite-medsam",
+    device: Device = "auto",
+    save_prompts: Annotated[Path | None, typer.Option(help="Also write the prompts to this file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Segment an image from boxes, clicks or a prompts file; the result has the geometry of the image."""
+    from AutoPromptSAMLib.command_prompts import box_from_text, point_from_text
+    from AutoPromptSAMLib.images import load_volume, save_segmentation
+    from AutoPromptSAMLib.prompt_file import load_prompts
+    from AutoPromptSAMLib.prompt_file import save_prompts as write_prompts
+
+    if not output.name.lower().endswith((".nrrd", ".nii", ".nii.gz")):
+        raise typer.BadParameter("the output must end in .seg.nrrd or .nii.gz", param_hint="--output")
+    volume = load_volume(image, series)
+    geometry = volume.geometry
+    axis = None if view is None else geometry.array_axis(_view(view))
+    given: list[tuple[str, Prompt]] = []
+    given += [box_from_text(text, geometry) for text in box or []]
+    given += [point_from_text(text, geometry, True) for text in point or []]
+    given += [point_from_text(text, geometry, False) for text in negative_point or []]
+    file = None if prompts is None else load_prompts(prompts)
+    if not given and file is None:
+        raise PromptError("There are no prompts; give a --box, a --point or a --prompts file.")
+    with local_session(model, device) as session:
+        session.set_image(volume, mapping_from_text(window))
+        if file is not None:
+            for remark in session.replay(file):
+                console.print(f"[yellow]{remark}[/]")
+        for name, prompt in given:
+            session.add_prompt(name, prompt)
+        masks = {}
+        summary = []
+        for name in session.objects:
+            masks[name], about = run_object(session, name, propagate, axis, _slice_range(slices))
+            summary.append(about)
+        save_segmentation(output, masks, geometry)
+        if save_prompts is not None:
+            done = session.export_prompts()
+            write_prompts(save_prompts, done.objects, done.model, done.geometry)
+        used = f"{session.backbone.card.name} on {session.backbone.device}"
+    if as_json:
+        typer.echo(json.dumps({"output": str(output), "model": model, "device": used, "objects": summary}, indent=1))
+    else:
+        table = Table("object", "ml", "voxels", "slices", "seconds", title=f"{output} ({used})")
+        for about in summary:
+            table.add_row(*(str(about[key]) for key in ("name", "ml", "voxels", "slices", "seconds")))
+        console.print(table)
+    empty = [about["name"] for about in summary if not about["voxels"]]
+    if empty:
+        console.print(f"[yellow]Nothing was found for {', '.join(empty)}; draw tighter boxes or click inside.[/]")
+        raise typer.Exit(EMPTY)
+
+
+@models.command("list")
+def list_models(as_json: AsJson = False) -> None:
+    """All models with their size, licence and whether they are here."""
+    from AutoPromptSAMLib.zoo import is_installed, load_cards
+
+    cards = list(load_cards().values())
+    if as_json:
+        typer.echo(json.dumps([_card_summary(card) for card in cards], indent=1))
+        return
+    table = Table("model", "size", "licence", "prompts", "here", title="Models")
+    for card in cards:
+        about = _card_summary(card)
+        table.add_row(
+            card.name, f"{about['megabytes']} MB", card.licence.spdx, ", ".join(about["prompts"]),
+            "yes" if is_installed(card) else "no",
+        )  # fmt: skip
+    Console().print(table)
+
+
+@models.command()
+def info(name: str, as_json: AsJson = False) -> None:
+    """What a model was trained on, its licence, where its weights come from and their checksum."""
+    from AutoPromptSAMLib.zoo import get_card
+
+    card = get_card(name)
+    about = _card_summary(card)
+    if as_json:
+        typer.echo(json.dumps(about, indent=1))
+        return
+    table = Table(show_header=False, title=card.title)
+    for key, value in about.items():
+        table.add_row(key.replace("_", " "), ", ".join(value) if isinstance(value, list) else str(value))
+    Console().print(table)
+
+
+@models.command()
+def fetch(
+    name: str,
+    force: Annotated[bool, typer.Option(help="Fetch again even if the weights are here.")] = False,
+    accept_unverified: Annotated[bool, typer.Option(help="Take weights whose card names no checksum.")] = False,
+) -> None:
+    """Download a model's weights, check them and keep them; an interrupted download is resumed."""
+    from AutoPromptSAMLib.zoo import get_card
+
+    card = get_card(name)
+    terms = f" {card.licence.terms}" if card.licence.terms else ""
+    size = "" if card.size_bytes is None else f"{card.size_bytes / 1e6:.0f} MB, "
+    console.print(f"{card.title}: {size}licence {card.licence.spdx} ({card.licence.url}).{terms}", soft_wrap=True)
+    path = fetch_weights(card, accept_unverified=accept_unverified, force=force)
+    typer.echo(str(path))
+
+
+@models.command()
+def remove(name: str) -> None:
+    """Delete a model's weights from this machine."""
+    from AutoPromptSAMLib.zoo import get_card
+    from AutoPromptSAMLib.zoo import remove as remove_weights
+
+    freed = remove_weights(get_card(name))
+    console.print(f"{freed / 1e6:.0f} MB freed." if freed else f"There were no weights of {name} here.")
+
+
+@app.command()
+def sample(as_json: AsJson = False) -> None:
+    """Fetch the sample CT with organ labels (35 MB, MIT licence, checked and cached) and print where it is."""
+    from AutoPromptSAMLib.zoo import sample_ct
+
+    with download_bar("Sample CT") as progress:
+        ct = sample_ct(progress)
+    if as_json:
+        typer.echo(json.dumps({"image": str(ct.image), "labels": str(ct.labels), "names": ct.names}, indent=1))
+    else:
+        typer.echo(f"{ct.image}\n{ct.labels}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/demo"),
+    headless: Annotated[bool, typer.Option("--headless", help="Never open a window or a browser.")] = False,
+    model: Model = "lite-medsam",
+    device: Device = "auto",
+) -> None:
+    """Segment organs of the sample CT from one box each, through Slicer's own scene, and score them."""
+    from AutoPromptSAMLib.demo import run_demo
+
+    run_demo(out, model, device, console, open_picture=not headless)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Versions, device, weights, and what is missing and how to get it."""
+    from AutoPromptSAMLib.doctor import examine
+
+    findings = examine()
+    if as_json:
+        typer.echo(json.dumps([vars(finding) for finding in findings], indent=1))
+    else:
+        table = Table("", "what", "found", "what to do", title=f"AutoPromptSAM {__version__}")
+        for finding in findings:
+            sign = "[green]✓[/]" if finding.ok else "[red]✗[/]" if finding.required else "[yellow]–[/]"
+            table.add_row(sign, finding.what, finding.found, finding.remedy)
+        Console().print(table)
+    if any(finding.required and not finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def local_session(model: str, device: str) -> Iterator[LocalSession]:
+    """A session with a model of the zoo, fetched when it is not here, and the caches on disk."""
+    from AutoPromptSAMLib.backbones import load_backbone
+    from AutoPromptSAMLib.backbones.cache import EmbeddingCache
+    from AutoPromptSAMLib.session.local import LocalSession
+    from AutoPromptSAMLib.zoo import get_card, home
+
+    fetch_weights(get_card(model))
+    with console.status(f"Loading {model}"):
+        backbone = load_backbone(model, device)
+    session = LocalSession(backbone, EmbeddingCache(home() / "embeddings"), home() / "runs")
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def run_object(
+    session: LocalSession, name: str, propagate: bool, axis: int | None, slices: tuple[int, int] | None
+) -> tuple[Any, dict[str, Any]]:
+    """Segment one object, with a progress bar and Ctrl-C; its mask as a crop, and a summary for people."""
+    import time
+
+    import numpy as np
+
+    from AutoPromptSAMLib.command_prompts import prompted_planes
+    from AutoPromptSAMLib.geometry import Crop
+
+    started = time.perf_counter()
+    geometry = session.volume.geometry
+    if propagate:
+        first, last = slices if slices is not None else (0, None)
+        with step_bar(name) as report:
+            job = session.propagate(name, axis, first, last, on_progress=lambda p: report(p.done, p.total, p.text))
+            try:
+                result = job.result()
+            except KeyboardInterrupt:
+                job.cancel()
+                job.result()
+                raise
+        mask, count = result.mask, len(result.agreement)
+    else:
+        planes = prompted_planes(session.objects[name].prompts, geometry, axis)
+        mask, count = Crop.empty(), len(planes)
+        with step_bar(name) as report:
+            for number, plane in enumerate(planes):
+                report(number, count, "Slice")
+                found = session.segment(name, plane).result().mask
+                mask = found if mask.is_empty else mask.union(found)
+    voxels = int(mask.count)
+    ml = voxels * float(np.prod(geometry.spacing)) / 1000
+    seconds = round(time.perf_counter() - started, 2)
+    return mask, {"name": name, "voxels": voxels, "ml": round(ml, 2), "slices": count, "seconds": seconds}
+
+
+def fetch_weights(card: ModelCard, *, accept_unverified: bool = False, force: bool = False) -> Path:
+    """The weights of a card, with a progress bar when they have to be downloaded."""
+    from AutoPromptSAMLib.zoo import ensure
+
+    with download_bar(card.title) as progress:
+        return ensure(card, progress, accept_unverified=accept_unverified, force=force)
+
+
+def mapping_from_text(text: str | None) -> IntensityMapping | None:
+    """The window of "LEVEL,WIDTH" or a preset's name; None (the default for the image) for None."""
+    from AutoPromptSAMLib.intensity import CT_PRESETS, WindowLevel
+
+    if text is None:
+        return None
+    if text in CT_PRESETS:
+        return WindowLevel.preset(text)
+    try:
+        level, width = (float(part) for part in text.split(","))
+    except ValueError:
+        names = ", ".join(CT_PRESETS)
+        raise ImageError(f'--window "{text}" is neither LEVEL,WIDTH nor one of {names}.') from None
+    return WindowLevel(level, width)
+
+
+def _slice_range(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    first, dash, last = text.partition("-")
+    if not (dash and first.isdigit() and last.isdigit() and int(first) <= int(last)):
+        raise PromptError(f'--slices "{text}" is not FIRST-LAST, as in 10-60.')
+    return int(first), int(last)
+
+
+def _view(text: str) -> str:
+    if text not in ("axial", "sagittal", "coronal"):
+        raise PromptError(f'--view "{text}" is no view; use axial, sagittal or coronal.')
+    return text
+
+
+def _card_summary(card: ModelCard) -> dict[str, Any]:
+    from AutoPromptSAMLib.zoo import expected_sha256, is_installed, weights_path
+
+    can = card.capabilities
+    return {
+        "name": card.name,
+        "title": card.title,
+        "architecture": card.architecture,
+        "input_size": card.input_size,
+        "megabytes": None if card.size_bytes is None else round(card.size_bytes / 1e6),
+        "prompts": [kind for kind in ("points", "boxes", "masks") if getattr(can, kind)],
+        "licence": f"{card.licence.spdx} {card.licence.url} {card.licence.terms}".strip(),
+        "trained_on": card.trained_on,
+        "citation": card.citation,
+        "sha256": expected_sha256(card) or "not known",
+        "run_here": "yes" if card.run_here else "no: only its loading code was tested, not these weights",
+        "notes": card.notes,
+        "installed": is_installed(card),
+        "path": str(weights_path(card)),
+    }
+
+
+@contextmanager
+def download_bar(text: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar in bytes that appears with the first report."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task(text, total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
+@contextmanager
+def step_bar(text: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar in slices."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[step]}"))
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task(text, total=None, step="")
+        yield lambda done, total, step: bar.update(task, completed=done, total=total, step=step)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Dice of the volume loop from one box a structure, and after simulated correction clicks.
+
+Goes through ``LocalSession`` as a user would: the tight box on the slice of largest area, propagate; then, N times, a
+click in the middle of the largest wrong region of the worst slice, propagate again. Without ``--image`` on the sample
+CT. The first run encodes every slice that is visited (0.7 s each on two cores), later ones find them on disk.
+
+    python Testing/benchmarks/volume_loop.py --clicks 5
+    python Testing/benchmarks/volume_loop.py --axis sagittal --out sagittal.json
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import common
+
+from AutoPromptSAMLib.session.local import LocalSession
+
+ORGANS = "spleen,kidney_right,kidney_left,liver,aorta"
+
+
+@dataclass
+class Figures:
+    """A structure's Dice after 0, 1, ... clicks, with what was clicked and how long it took."""
+
+    name: str
+    dice: list[float]
+    seconds: list[float]
+    slices: list[tuple[int, int]]
+    clicks: list[str]
+
+
+def measure(session: LocalSession, data: common.Labelled, name: str, axis: int, clicks: int) -> Figures:
+    """One box, then ``clicks`` corrections."""
+    truth = data.truth(name)
+    figures = Figures(name, [], [], [], [])
+    session.add_prompt(name, common.box_on_largest_slice(data, name, axis))
+    for number in range(clicks + 1):
+        started = time.perf_counter()
+        result = session.propagate(name, axis).result()
+        found = result.mask.to_full(truth.shape)
+        figures.seconds.append(round(time.perf_counter() - started, 2))
+        figures.dice.append(round(common.dice(found, truth), 4))
+        figures.slices.append((min(result.agreement, default=-1), max(result.agreement, default=-1)))
+        click = common.correcting_click(found, truth, data.volume.geometry, axis) if number < clicks else None
+        if click is None:
+            break
+        at = data.volume.geometry.ijk_from_ras(click.ras[None])[0].round().astype(int)
+        figures.clicks.append(f"{'+' if click.positive else '-'}({', '.join(map(str, at))})")
+        session.add_prompt(name, click)
+    return figures
+
+
+def table(figures: list[Figures], clicks: int) -> str:
+    """Markdown: a row for each structure."""
+    head = ["structure", "slices", *(f"{n} click{'s' * (n != 1)}" for n in range(clicks + 1)), "s for the box"]
+    head += ["s per click"] * bool(clicks)
+    rows = [head, ["---"] * len(head)]
+    for f in figures:
+        dice = [f"{value:.3f}" for value in f.dice] + [""] * (clicks + 1 - len(f.dice))
+        row = [f.name, f"{f.slices[0][0]}-{f.slices[0][1]}", *dice, f"{f.seconds[0]:.0f}"]
+        if clicks:
+            row.append(f"{sum(f.seconds[1:]) / max(1, len(f.seconds) - 1):.0f}")
+        rows.append(row)
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def main() -> None:
+    arguments = common.parser(__doc__.split("\n")[0])
+    arguments.add_argument("--axis", choices=["axial", "sagittal", "coronal"], default="axial")
+    arguments.add_argument("--organs", default=ORGANS, help="structures, separated by commas")
+    arguments.add_argument("--clicks", type=int, default=0, help="simulated corrections")
+    arguments.add_argument("--image", type=Path, help="an image of your own, with --labels and --numbers")
+    arguments.add_argument("--labels", type=Path)
+    arguments.add_argument("--numbers", type=Path, help="JSON file: label number by structure, or the other way round")
+    options = arguments.parse_args()
+    numbers = None
+    if options.numbers is not None:
+        pairs = json.loads(options.numbers.read_text()).items()
+        numbers = {key: value if isinstance(value, int) else int(key) for key, value in pairs}
+        numbers = {value if isinstance(value, str) else key: numbers[key] for key, value in pairs}
+    data = common.load(options.image, options.labels, numbers)
+    axis = data.volume.geometry.array_axis(options.axis)
+    session = common.open_session(options.model, data.volume)
+    figures = []
+    for name in options.organs.split(","):
+        figures.append(measure(session, data, name, axis, options.clicks))
+        print(figures[-1], flush=True)
+        if options.out is not None:
+            report = {"model": options.model, "axis": options.axis, "machine": common.machine()}
+            options.out.write_text(json.dumps(report | {"structures": [asdict(f) for f in figures]}, indent=1))
+    session.close()
+    print(f"\n{options.model}, {options.axis}, {common.machine()}\n\n{table(figures, options.clicks)}")
+
+
+if __name__ == "__main__":
+    main()
