@@ -41,7 +41,7 @@ def run_demo(out: Path, model: str, device: str, console: Console, open_picture:
     from AutoPromptSAMLib.mrml.scene import create_scene
     from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
     from AutoPromptSAMLib.mrml.volumes import volume_from_node, volume_to_node
-    from AutoPromptSAMLib.picture import overview_picture
+    from AutoPromptSAMLib.picture import overview_picture, segment_colors
     from AutoPromptSAMLib.prompt_file import PromptFile
     from AutoPromptSAMLib.prompts import Box, PromptSet
     from AutoPromptSAMLib.zoo import sample_ct
@@ -54,6 +54,7 @@ def run_demo(out: Path, model: str, device: str, console: Console, open_picture:
     with download_bar("Sample CT") as progress:
         sample = sample_ct(progress)
     masks, scores, boxes = {}, {}, {}
+    colors = segment_colors(list(ORGANS))
     with create_scene() as context, local_session(model, device) as session:
         volume_node = volume_to_node(load_volume(sample.image), context.scene, "Sample CT")
         volume = volume_from_node(volume_node)
@@ -74,11 +75,14 @@ def run_demo(out: Path, model: str, device: str, console: Console, open_picture:
             plane = slice_plane(volume.geometry, axis, index, square_pixels=False)
             session.add_prompt(organ, Box.on_plane(plane, corners))
             crop, about = run_object(session, organ, True, None, None)
-            segment_id = writer.add_segment(organ)
+            segment_id = writer.add_segment(organ, colors[organ])
             writer.write(segment_id, crop)
             masks[organ] = writer.read(segment_id).to_full(volume.geometry.shape)
             scores[organ] = 2 * int((masks[organ] & reference).sum()) / (int(masks[organ].sum() + reference.sum()))
-            boxes[organ] = (axis, index, corners)
+            shown = slice_plane(volume.geometry, axis, index).pixels_from_ras(
+                plane.ras_from_pixels(np.reshape(corners, (2, 2)))
+            )
+            boxes[organ] = (axis, index, (shown[0, 0], shown[0, 1], shown[1, 0], shown[1, 1]))
             prompts[segment_id] = PromptSet(session.objects[organ].prompts)
             nodes_from_prompts(context.scene, session.objects[organ].prompts, organ)
             table.add_row(
@@ -89,7 +93,7 @@ def run_demo(out: Path, model: str, device: str, console: Console, open_picture:
         exported = session.export_prompts()
         state = PromptFile(prompts, exported.model, exported.geometry)
         store_state(context.scene, SceneState(state, {"model": model}, volume_node, segmentation))
-        save_segmentation(out / "demo.seg.nrrd", masks, volume.geometry)
+        save_segmentation(out / "demo.seg.nrrd", masks, volume.geometry, colors)
         save_scene(context.scene, out / "demo.mrb")
         writer.close()
     picture = out / "demo.png"

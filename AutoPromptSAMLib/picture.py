@@ -218,7 +218,7 @@ class _Page:
         self._paste(image, x, y, radius=8)
         place = f"{view} {self._position(view, index)}"
         if not self.areas[name][0].any():
-            return "nothing found" + (f" from one box, {place}" if name in self.boxes else "")
+            return "nothing found"
         return f"from one box, {place}" if name in self.boxes else place
 
     def _best_index(self, axis: int) -> int:

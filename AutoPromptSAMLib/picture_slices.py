@@ -29,6 +29,8 @@ SCREEN = {
 LETTER_COMPONENT = 0.42
 FILL = 0.5  # opacity of a segment's area: enough to see which organ it is, and still the organ
 
+BLUR_LIMIT = 12.0  # pixels; voxels larger than that are meant to be seen
+
 
 def orientation_letters(direction: ArrayLike) -> str:
     """Where a RAS direction (3,) leads, the main one first: "L", "P", "LA" ..."""
@@ -111,7 +113,10 @@ def draw_segments(
     across = np.abs(plane.pixel_to_ras[:3, :2].T @ geometry.ijk_to_ras[:3, :3]) / (
         np.array(plane.spacing)[:, None] * spacing
     )
-    blur = [max(0.7, 1.1 * float(spacing[a.argmax()]) / s) for a, s in zip(across, plane.spacing, strict=True)]
+    blur = [
+        float(np.clip(1.1 * spacing[a.argmax()] / s, 0.7, BLUR_LIMIT))
+        for a, s in zip(across, plane.spacing, strict=True)
+    ]
     for name, mask in segments.items():
         area = sample_plane(Volume(mask, geometry), plane, fill=0).astype(np.float32)
         rows, cols = np.flatnonzero(area.any(axis=1)), np.flatnonzero(area.any(axis=0))

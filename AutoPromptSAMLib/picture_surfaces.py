@@ -40,7 +40,7 @@ class _Camera:
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """One segment on the screen: first pixel (row, col), light, depth in mm and opacity, all (rows, cols)."""
+    """One segment on the screen: first pixel (row, col), light, depth in pixels and opacity, all (rows, cols)."""
 
     at: tuple[int, int]
     light: FloatImage
@@ -89,11 +89,11 @@ def surface_canvas(
     for n, layer in enumerate(layers.values()):
         depth[n][_block(layer)] = np.where(layer.opacity > 0, layer.depth, np.inf)
         seen[_block(layer)] = np.minimum(seen[_block(layer)], np.where(layer.opacity > 0.5, layer.depth, np.inf))
-    shade = _occlusion(seen, camera.pixel)
+    shade = _occlusion(seen)
     order = np.argsort(-depth, axis=0)  # the farthest first: every one covers those behind it
     paint = np.zeros((len(layers), *shape, 4), dtype=np.float32)
     for n, (name, layer) in enumerate(layers.items()):
-        haze = 1 - 0.30 * (layer.depth - near) / max(far - near, 1e-3)
+        haze = 1 - 0.30 * (layer.depth - near) / max(far - near, 1.0)
         lit = (layer.light * haze)[..., None] * np.array(colors[name], dtype=np.float32)
         paint[n][_block(layer)] = np.concatenate(
             [np.minimum(lit + layer.gloss[..., None], 1), layer.opacity[..., None]], axis=2
@@ -189,7 +189,7 @@ def _march(crop: Crop, geometry: VolumeGeometry, camera: _Camera) -> _Layer:
     position = start[:, None, None] + np.tensordot(matrix, np.stack([row, col, hit]), axes=1)
     normal = _normals(field, position, scale, reach=max(1.5, 0.8 * smooth / camera.pixel))
     light, gloss = _light(normal)
-    depth = ((lower[2] + hit * step) * camera.pixel).astype(np.float32)
+    depth = (lower[2] + hit * step).astype(np.float32)
     return _Layer((int(lower[1]), int(lower[0])), light, gloss, depth, opacity.astype(np.float32))
 
 
@@ -224,13 +224,17 @@ def _light(normal: FloatArray) -> tuple[FloatImage, FloatImage]:
     return brightness.astype(np.float32), (0.22 * gloss).astype(np.float32)
 
 
-def _occlusion(depth: FloatImage, pixel: float) -> FloatImage:
-    """How much light reaches each pixel, 0 to 1: less where the surroundings are nearer (Luft et al. 2006)."""
+def _occlusion(depth: FloatImage) -> FloatImage:
+    """How much light reaches each pixel, 0 to 1: less where the surroundings are nearer (Luft et al. 2006).
+
+    ``depth``: (rows, cols) in pixels, infinite where there is nothing.
+    """
     there = np.isfinite(depth)
     filled, weight = np.where(there, depth, 0), there.astype(np.float32)
     shade = np.ones_like(depth)
-    for radius, reach in ((3.0, 12.0), (10.0, 40.0)):  # mm
-        around = ndimage.gaussian_filter(filled, radius / pixel, truncate=2)
-        around /= np.maximum(ndimage.gaussian_filter(weight, radius / pixel, truncate=2), 1e-3)
+    for part in (0.008, 0.027):  # of the width: creases of one organ, and organs before others
+        radius, reach = part * depth.shape[1], 4 * part * depth.shape[1]
+        around = ndimage.gaussian_filter(filled, radius, truncate=2)
+        around /= np.maximum(ndimage.gaussian_filter(weight, radius, truncate=2), 1e-3)
         shade -= np.clip(np.where(there, depth - around, 0) / reach, 0, 0.35)
     return ndimage.minimum_filter(shade, 3)  # edges are blends of two surfaces; the brighter one must not shine out

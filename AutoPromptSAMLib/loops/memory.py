@@ -76,7 +76,7 @@ class SliceMemory:
 
 def _read(path: Path) -> SliceMask | None:
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as data:
             logits, lower, shape = data["logits"], data["lower"], data["shape"]
             if logits.ndim != 2 or logits.dtype != np.float32 or not np.isfinite(logits).all():
                 raise ValueError("its logits are not finite float32 (rows, cols)")

@@ -2,13 +2,19 @@
 
 Models that were trained on points take them as they are. For those that know boxes only (LiteMedSAM: a point beside a
 true box lowers the Dice of the sample CT's spleen from .96 to .83, a point alone finds nothing) a click becomes a
-search for a box: boxes of several sizes around it, or the present box moved to take the click in or leave it out, are
-decoded in one batch, and the answer that obeys all clicks and changes the present mask least is taken. A click always
-does something: if no answer obeys it, a small disc around it is added or removed.
+search for a box: boxes of several sizes around it, and the object's box moved to take the click in or to leave it out,
+are decoded in one batch.
+
+Where there is an object already, a click corrects it: it adds or takes away one connected region at the click and
+leaves the rest alone, because what was right must stay right. Each answer proposes such a region. People click in the
+middle of what is wrong, so the region must have the click in its middle; the one that the answers agree on best is
+taken. Where none will do, a disc is: its radius is the distance from the click to the object's border, which is half
+the width of what is wrong when the click is in its middle. So a click always does something, and never much harm.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from AutoPromptSAMLib.errors import PromptError
-from AutoPromptSAMLib.loops.regions import Mask, bounding_box, dice, scaled
+from AutoPromptSAMLib.loops.regions import Mask, bounding_box, dice, scaled, window
 from AutoPromptSAMLib.loops.tracking import OUTSIDE, decode_prompts
 from AutoPromptSAMLib.prompts import PixelPrompts
 
@@ -24,33 +30,52 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.backbones import Backbone, Features
 
 Logits = NDArray[np.float32]
+Pixel = tuple[int, int]  # row, column
 
 # Half sides, in pixels of a 512-pixel image, of the boxes that are tried around a click.
-HALF_SIDES = (8, 16, 32, 64, 112)
-DISC = 4  # radius of what a click adds or removes at least
+HALF_SIDES = (6, 10, 16, 24, 36, 56, 84, 120)
+# How near the middle of a region its click must be: distance to the border there, as a part of the largest one.
+CENTRAL = 0.5
+DISC = (3, 16)  # smallest and largest radius of the disc that a click adds or takes away when there is no region
 CERTAIN = 8.0  # logit of a pixel that a person decided
 
 
-def segment_slice(backbone: Backbone, features: Features, prompts: PixelPrompts) -> Logits:
+def segment_slice(backbone: Backbone, features: Features, prompts: PixelPrompts, base: Logits | None = None) -> Logits:
     """Logits (rows, cols) of the object that ``prompts`` mean, positive inside.
 
-    A mask prompt is the answer where nothing else is given, else what clicks correct (and, for models trained on
-    masks, a prompt). Raises PromptError when there are no prompts on the slice.
+    A mask prompt is the answer where nothing else is given, else what clicks correct. ``base`` is an answer to the
+    box that is better than the model's own (``refine_box_mask``), used in its place. Raises PromptError when there are
+    no prompts on the slice.
     """
     if prompts.is_empty:
         raise PromptError("There is no prompt on this slice; put a point, a box or a doodle on it.")
-    if prompts.mask is not None and not len(prompts.points) and prompts.box is None:
-        return _from_mask(prompts.mask)
-    if not len(prompts.points) or backbone.capabilities.points:
-        mask = prompts.mask if backbone.capabilities.masks else None
-        return _decode_best(backbone, features, PixelPrompts(prompts.points, prompts.labels, prompts.box, mask))
-    return _clicks_by_boxes(backbone, features, prompts)
+    if base is not None:
+        logits = base
+    elif prompts.mask is not None and (prompts.box is None or not backbone.capabilities.masks):
+        logits = _from_mask(prompts.mask)
+    elif prompts.box is None and not backbone.capabilities.points:
+        logits = np.full((features.frame.rows, features.frame.cols), OUTSIDE, dtype=np.float32)
+    else:
+        logits = _decode(backbone, features, prompts)
+    # One click after the other, so that the answer does not depend on clicks that come later.
+    clicks = [
+        (_nearest_pixel(point, logits.shape), bool(label))
+        for point, label in zip(prompts.points, prompts.labels, strict=True)
+    ]
+    for number, (at, positive) in enumerate(clicks):
+        if (logits[at] > 0) != positive:
+            logits = _correct(backbone, features, logits, clicks[: number + 1])
+    return logits
 
 
-def _decode_best(backbone: Backbone, features: Features, prompts: PixelPrompts) -> Logits:
+def _decode(backbone: Backbone, features: Features, prompts: PixelPrompts) -> Logits:
+    """The model's answer to all prompts that it was trained on."""
+    can = backbone.capabilities
+    if not can.points:
+        prompts = PixelPrompts(box=prompts.box, mask=prompts.mask if can.masks else None)
     # One click is ambiguous: SAM answers with three masks (part, whole, all) and says which it trusts.
     ambiguous = len(prompts.points) == 1 and prompts.box is None and prompts.mask is None
-    if not (ambiguous and backbone.capabilities.multimask):
+    if not (ambiguous and can.multimask):
         return decode_prompts(backbone, features, [prompts])[0]
     embedding = backbone.embed_prompts(features.frame, [prompts])
     decoded = backbone.decode(features, embedding, multimask=True)
@@ -59,99 +84,93 @@ def _decode_best(backbone: Backbone, features: Features, prompts: PixelPrompts) 
     return logits
 
 
-def _clicks_by_boxes(backbone: Backbone, features: Features, prompts: PixelPrompts) -> Logits:
-    shape = (features.frame.rows, features.frame.cols)
-    clicks = [(point, bool(label)) for point, label in zip(prompts.points, prompts.labels, strict=True)]
-    if prompts.mask is not None:
-        logits = _from_mask(prompts.mask)
-    elif prompts.box is not None:
-        logits = decode_prompts(backbone, features, [PixelPrompts(box=prompts.box)])[0]
-    else:
-        logits = np.full(shape, OUTSIDE, dtype=np.float32)
-    # One click after the other, so that the answer does not depend on clicks that come later.
-    for number, (point, positive) in enumerate(clicks):
-        col, row = (int(np.clip(round(float(p)), 0, n - 1)) for p, n in zip(point, shape[::-1], strict=True))
-        if (logits[row, col] > 0) != positive:
-            logits = _obey(backbone, features, logits, (row, col), positive, clicks[:number])
-    return logits
-
-
-def _obey(
-    backbone: Backbone,
-    features: Features,
-    logits: Logits,
-    at: tuple[int, int],
-    positive: bool,
-    earlier: list[tuple[NDArray[np.float64], bool]],
-) -> Logits:
-    """Change ``logits`` so that pixel ``at`` (row, col) is in the object, or not, and ``earlier`` clicks still hold."""
-    shape = logits.shape
-    row, col = at
-    boxes = [_around(at, half, shape) for half in (scaled(h, (shape[0], shape[1])) for h in HALF_SIDES)]
+def _correct(backbone: Backbone, features: Features, logits: Logits, clicks: Sequence[tuple[Pixel, bool]]) -> Logits:
+    """``logits`` with the last of ``clicks`` obeyed; those before it still hold."""
+    at, positive = clicks[-1]
     mask = logits > 0
-    piece = _piece_at(mask, at) if not positive else mask
-    moved = []
-    if piece.any():
-        x0, y0, x1, y1 = bounding_box(piece)
-        if positive:
-            moved.append(np.array([min(x0, col - 2), min(y0, row - 2), max(x1, col + 2), max(y1, row + 2)]))
-        else:
-            moved += [
-                np.array(b, dtype=np.float64)
-                for b in ((col + 2, y0, x1, y1), (x0, y0, col - 2, y1), (x0, row + 2, x1, y1), (x0, y0, x1, row - 2))
-            ]
-            moved = [b for b in moved if b[2] - b[0] >= 4 and b[3] - b[1] >= 4]
-    decoded = decode_prompts(backbone, features, [PixelPrompts(box=box) for box in [*boxes, *moved]])
-    candidates: list[Logits] = []
-    for answer in decoded[: len(boxes)]:  # the thing under the click: joins the object or leaves it
-        thing = _piece_at(answer > 0, at)
-        if thing.any():
-            part = np.where(thing, answer, OUTSIDE)
-            candidates.append(np.maximum(logits, part) if positive else np.where(thing, -np.abs(answer), logits))
-    for answer in decoded[len(boxes) :]:  # the object itself, prompted again
-        rest = np.where(piece, OUTSIDE, logits)
-        candidates.append(np.maximum(answer, rest).astype(np.float32))
-    obedient = [c for c in candidates if _obeys(c, [(np.array([col, row], float), positive), *earlier])]
-    if not mask.any() and obedient:
-        return max(obedient, key=lambda c: _self_consistency(c, at, decoded))
-    if obedient:
-        best = max(obedient, key=lambda c: dice(c > 0, mask))
-        if dice(best > 0, mask) > 0.3:
-            return best
-    disc = np.hypot(*(np.ogrid[: shape[0], : shape[1]][n] - at[n] for n in (0, 1))) <= scaled(
-        DISC, (shape[0], shape[1])
-    )
-    return np.where(disc, CERTAIN if positive else -CERTAIN, logits).astype(np.float32)
+    against = [pixel for pixel, sign in clicks[:-1] if sign != positive]
+    answers = decode_prompts(backbone, features, _searches(backbone, mask, clicks))
+    around = len(HALF_SIDES)
+    regions = []
+    for number, answer in enumerate(answers > 0):
+        # A box around the click shows the thing that was clicked; the object's own prompts show the object.
+        clicked = _piece_at(answer, at) if number < around or positive else ~answer
+        region = _piece_at(clicked & (mask != positive), at)
+        if region.any() and not any(region[pixel] for pixel in against) and _centrality(region, at) >= CENTRAL:
+            regions.append(region)
+    if regions:
+        support = [np.mean([dice(region, other) for other in regions]) * _centrality(region, at) for region in regions]
+        region = regions[int(np.argmax(support))]
+        if not mask.any() or region.sum() >= _disc(mask, at, positive, against).sum():
+            return _changed(logits, region, positive)
+    return _changed(logits, _disc(mask, at, positive, against), positive)
 
 
-def _self_consistency(candidate: Logits, at: tuple[int, int], others: Logits) -> float:
-    """How many of the other boxes around a click tell the same story: mean Dice with their answers."""
-    mask = candidate > 0
-    return float(np.mean([dice(mask, _piece_at(other > 0, at)) for other in others]))
+def _searches(backbone: Backbone, mask: Mask, clicks: Sequence[tuple[Pixel, bool]]) -> list[PixelPrompts]:
+    """Boxes around the last click, then the object's own box moved, and points where the model was trained on them."""
+    (row, col), positive = clicks[-1]
+    prompts = [PixelPrompts(box=_around((row, col), scaled(half, mask.shape), mask.shape)) for half in HALF_SIDES]
+    piece = mask if positive else _piece_at(mask, (row, col))
+    if not piece.any():
+        return prompts
+    x0, y0, x1, y1 = bounding_box(piece)
+    if positive:
+        boxes = [(min(x0, col - 2), min(y0, row - 2), max(x1, col + 2), max(y1, row + 2))]
+    else:
+        boxes = [(col + 2, y0, x1, y1), (x0, y0, col - 2, y1), (x0, row + 2, x1, y1), (x0, y0, x1, row - 2)]
+    limit = np.array([mask.shape[1], mask.shape[0]] * 2) - 1.0
+    own = [np.clip(box, 0, limit) for box in boxes if box[2] - box[0] >= 4 and box[3] - box[1] >= 4]
+    prompts += [PixelPrompts(box=box) for box in own]
+    if backbone.capabilities.points:
+        points = np.array([[pixel[1], pixel[0]] for pixel, _ in clicks], dtype=np.float64)
+        labels = np.array([sign for _, sign in clicks], dtype=np.int8)
+        shown = mask if backbone.capabilities.masks else None
+        prompts.append(PixelPrompts(points, labels, bounding_box(mask), shown))
+    return prompts
 
 
-def _obeys(logits: Logits, clicks: list[tuple[NDArray[np.float64], bool]]) -> bool:
-    rows, cols = logits.shape
-    return all(
-        (logits[min(max(round(float(p[1])), 0), rows - 1), min(max(round(float(p[0])), 0), cols - 1)] > 0) == positive
-        for p, positive in clicks
-    )
+def _changed(logits: Logits, region: Mask, positive: bool) -> Logits:
+    return np.where(region, CERTAIN if positive else -CERTAIN, logits).astype(np.float32)
 
 
-def _piece_at(mask: Mask, at: tuple[int, int]) -> Mask:
-    """The connected piece of ``mask`` at a pixel (row, col), empty when there is none."""
+def _disc(mask: Mask, at: Pixel, positive: bool, against: Sequence[Pixel]) -> Mask:
+    """What a click changes by itself: a disc as wide as the mask's border is away, short of clicks against it."""
+    rows, cols = np.ogrid[: mask.shape[0], : mask.shape[1]]
+    distance = np.hypot(rows - at[0], cols - at[1])
+    smallest, largest = (scaled(radius, (mask.shape[0], mask.shape[1])) for radius in DISC)
+    border = distance[mask == positive]
+    radius = float(np.clip(border.min() if border.size else smallest, smallest, largest))
+    radius = min([radius, *(0.5 * float(distance[pixel]) for pixel in against)])
+    return (distance <= radius) & (mask != positive)
+
+
+def _centrality(region: Mask, at: Pixel) -> float:
+    """How near a pixel of ``region`` is to its middle: 1 at the innermost pixel, towards 0 at the border."""
+    rows, cols = window(region)
+    distance = ndimage.distance_transform_edt(np.pad(region[rows, cols], 1))[1:-1, 1:-1]
+    return float(distance[at[0] - rows.start, at[1] - cols.start] / distance.max())
+
+
+def _piece_at(mask: Mask, at: Pixel) -> Mask:
+    """The connected piece of ``mask`` at a pixel, empty when there is none."""
     if not mask[at]:
         return np.zeros_like(mask)
     labels, _ = ndimage.label(mask)
-    return labels == labels[at]
+    piece: Mask = labels == labels[at]
+    return piece
 
 
-def _around(at: tuple[int, int], half: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _around(at: Pixel, half: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
     row, col = at
     return np.array(
         [max(0, col - half), max(0, row - half), min(shape[1] - 1, col + half), min(shape[0] - 1, row + half)],
         dtype=np.float64,
     )
+
+
+def _nearest_pixel(point: NDArray[np.float64], shape: tuple[int, ...]) -> Pixel:
+    col, row = (int(np.clip(round(float(p)), 0, n - 1)) for p, n in zip(point, shape[::-1], strict=True))
+    return row, col
 
 
 def _from_mask(mask: NDArray[np.generic]) -> Logits:

@@ -41,6 +41,14 @@ class _Image:
     volume: Volume
     mapping: IntensityMapping
 
+    def pixels(self, plane: Plane) -> np.ndarray:
+        """What the network sees of a plane: uint8 (rows, cols, 3)."""
+        image = sample_plane(self.volume, plane)
+        stored = self.volume.array.dtype
+        if stored in (np.uint8, np.bool_) and image.dtype != stored:  # interpolated; a pass-through takes 8 bits only
+            image = np.rint(image).astype(stored)
+        return self.mapping.apply(image)
+
     @cached_property
     def identity(self) -> str:
         """Hash of the image and its mapping; made once, on the worker thread, when a run is to be remembered."""
@@ -89,9 +97,9 @@ class LocalSession:
 
     def set_image(self, volume: Volume, mapping: IntensityMapping | None = None) -> None:
         """Start with a new image; see ``Session.set_image``."""
-        mapping = default_mapping(volume) if mapping is None else mapping
-        mapping.apply(sample_plane(volume, slice_plane(volume.geometry, 0, 0)))  # an unfit mapping shows here
-        self._image = _Image(volume, mapping)
+        image = _Image(volume, default_mapping(volume) if mapping is None else mapping)
+        image.pixels(slice_plane(volume.geometry, 0, 0))  # an unfit mapping shows here
+        self._image = image
         self._start({})
 
     def add_prompt(self, name: str, prompt: Prompt) -> None:
@@ -142,13 +150,13 @@ class LocalSession:
     ) -> Job[SliceResult]:
         """Find the object on a plane; see ``Session.segment``."""
         current = self._current_image()
-        volume, mapping = current.volume, current.mapping
+        volume = current.volume
         prompts = on_plane(self._prompts_of(name), plane, slab_thickness(plane, volume.geometry))
 
         def run(control: Control) -> SliceResult:
             started = time.perf_counter()
             control.report(0, 1, "Encoding the slice")
-            features = self._cache.get_or_encode(self.backbone, mapping.apply(sample_plane(volume, plane)))
+            features = self._cache.get_or_encode(self.backbone, current.pixels(plane))
             encoded = time.perf_counter()
             control.check()
             logits = segment_slice(self.backbone, features, prompts)
@@ -173,7 +181,7 @@ class LocalSession:
     ) -> Job[PropagationResult]:
         """Find the object in the volume; see ``Session.propagate``."""
         current, propagated = self._current_image(), self._propagated
-        volume, mapping, geometry = current.volume, current.mapping, current.volume.geometry
+        volume, geometry = current.volume, current.volume.geometry
         prompts = self._prompts_of(name)
         along = natural_axis(prompts, geometry) if axis is None else axis
         if along not in (0, 1, 2):
@@ -191,7 +199,7 @@ class LocalSession:
             return sample_plane(volume, planes[index])
 
         def features(index: int) -> Features:
-            return self._cache.get_or_encode(self.backbone, mapping.apply(image(index)))
+            return self._cache.get_or_encode(self.backbone, current.pixels(planes[index]))
 
         def show(index: int, found: SliceMask) -> None:
             if on_slice is not None:

@@ -1,0 +1,104 @@
+"""Clicks, boxes and masks on one slice, with the default model's own weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from AutoPromptSAMLib.backbones import Backbone
+from AutoPromptSAMLib.errors import PromptError
+from AutoPromptSAMLib.loops.regions import bounding_box, dice
+from AutoPromptSAMLib.loops.slice import CERTAIN, segment_slice
+from AutoPromptSAMLib.prompts import PixelPrompts
+
+from .phantom import SIZE, Picture, ellipse, picture
+
+LEFT, RIGHT = ellipse(80, 120, 28, 36), ellipse(180, 130, 22, 22)
+
+
+@pytest.fixture(scope="module")
+def scene(lite: Backbone) -> Picture:
+    return picture(lite, LEFT | RIGHT)
+
+
+def clicks(*pixels: tuple[float, float, bool], **others: np.ndarray) -> PixelPrompts:
+    return PixelPrompts([pixel[:2] for pixel in pixels], [int(pixel[2]) for pixel in pixels], **others)
+
+
+def test_a_box_finds_what_it_is_around(lite: Backbone, scene: Picture) -> None:
+    found = segment_slice(lite, scene.features, PixelPrompts(box=bounding_box(LEFT))) > 0
+    assert dice(found, LEFT) > 0.95
+
+
+@pytest.mark.parametrize(("col", "row", "truth"), [(80, 120, LEFT), (72, 135, LEFT), (180, 130, RIGHT)])
+def test_a_click_alone_finds_the_thing_under_it(
+    lite: Backbone, scene: Picture, col: float, row: float, truth: np.ndarray
+) -> None:
+    found = segment_slice(lite, scene.features, clicks((col, row, True))) > 0
+    assert dice(found, truth) > 0.85
+
+
+def test_a_second_click_adds_a_second_thing_and_keeps_the_first(lite: Backbone, scene: Picture) -> None:
+    one = segment_slice(lite, scene.features, PixelPrompts(box=bounding_box(LEFT))) > 0
+    both = segment_slice(lite, scene.features, clicks((180, 130, True), box=bounding_box(LEFT))) > 0
+    assert both[one].all()
+    assert dice(both, LEFT | RIGHT) > 0.9
+
+
+def test_a_negative_click_takes_the_thing_under_it_away_and_nothing_else(lite: Backbone, scene: Picture) -> None:
+    found = segment_slice(lite, scene.features, clicks((180, 130, False), mask=LEFT | RIGHT)) > 0
+    assert not found[130, 180]
+    assert found[LEFT].all()
+    assert (found & RIGHT).sum() < 0.2 * RIGHT.sum()
+
+
+def test_what_a_click_already_says_changes_nothing(lite: Backbone, scene: Picture) -> None:
+    given = clicks((80, 120, True), (180, 130, False), mask=LEFT)
+    np.testing.assert_array_equal(segment_slice(lite, scene.features, given) > 0, LEFT)
+
+
+@pytest.mark.parametrize("positive", [True, False])
+@pytest.mark.parametrize("start", [np.zeros_like(LEFT), LEFT, np.ones_like(LEFT)])
+def test_every_click_is_obeyed_anywhere_and_later_clicks_undo_no_earlier_ones(
+    lite: Backbone, scene: Picture, positive: bool, start: np.ndarray
+) -> None:
+    # The corners, the body's rim, inside, at the border, in nothing; opposite clicks only 3 pixels apart.
+    places = [(0, 0), (SIZE - 1, SIZE - 1), (14, 128), (80, 120), (83, 120), (108, 120), (128, 60)]
+    signs = [positive ^ bool(n % 2) for n in range(len(places))]
+    given = clicks(*[(*place, sign) for place, sign in zip(places, signs, strict=True)], mask=start)
+    found = segment_slice(lite, scene.features, given) > 0
+    assert [bool(found[row, col]) for col, row in places] == signs
+
+
+def test_clicks_between_pixels_and_on_the_outer_half_of_the_last_pixel_count(lite: Backbone, scene: Picture) -> None:
+    found = segment_slice(lite, scene.features, clicks((255.49, 255.49, True), (-0.49, 9.5, True), mask=LEFT)) > 0
+    assert found[255, 255]
+    assert found[10, 0]
+
+
+def test_a_small_hole_is_closed_without_touching_the_rest(lite: Backbone, scene: Picture) -> None:
+    hole = ellipse(75, 110, 6, 6)
+    found = segment_slice(lite, scene.features, clicks((75, 110, True), mask=LEFT & ~hole)) > 0
+    assert found[hole].mean() > 0.7
+    assert (found & ~LEFT).sum() == 0
+
+
+def test_a_mask_alone_is_the_answer(lite: Backbone, scene: Picture) -> None:
+    logits = segment_slice(lite, scene.features, PixelPrompts(mask=LEFT))
+    np.testing.assert_array_equal(logits, np.where(LEFT, CERTAIN, -CERTAIN))
+    soft = np.where(LEFT, 0.5, -2.0).astype(np.float32)
+    np.testing.assert_array_equal(segment_slice(lite, scene.features, PixelPrompts(mask=soft)), soft)
+
+
+def test_a_better_answer_to_the_box_is_what_clicks_correct(lite: Backbone, scene: Picture) -> None:
+    base = np.where(LEFT, 3.0, -3.0).astype(np.float32)
+    box = bounding_box(RIGHT)
+    np.testing.assert_array_equal(segment_slice(lite, scene.features, PixelPrompts(box=box), base), base)
+    found = segment_slice(lite, scene.features, clicks((180, 130, True), box=box), base) > 0
+    assert found[LEFT].all()
+    assert found[130, 180]
+
+
+def test_a_slice_without_prompts_is_refused(lite: Backbone, scene: Picture) -> None:
+    with pytest.raises(PromptError, match="put a point, a box or a doodle on it"):
+        segment_slice(lite, scene.features, PixelPrompts())
