@@ -7,6 +7,7 @@ its own thread.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import queue
 import threading
@@ -17,6 +18,8 @@ from typing import Any, Generic, TypeVar
 from AutoPromptSAMLib.errors import Cancelled
 
 logger = logging.getLogger(__name__)
+
+EXIT_SECONDS = 60.0  # how long a leaving process waits for the slice that is being worked on; a choice
 
 T = TypeVar("T")
 
@@ -122,8 +125,11 @@ class Worker:
         self._jobs: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._closed = False
         self._lock = threading.Lock()  # a job handed in beside ``close`` is either run or refused, never forgotten
+        self._unfinished: list[Job[Any]] = []
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
         self._thread.start()
+        # A thread inside torch when Python shuts down aborts the process ("terminate called ...").
+        atexit.register(self._leave)
 
     def submit(
         self,
@@ -139,19 +145,33 @@ class Worker:
         with self._lock:
             if self._closed:
                 raise RuntimeError("The session is closed; open a new one.")
+            self._unfinished.append(job)
             self._jobs.put(job)
         return job
 
-    def close(self) -> None:
-        """Finish the jobs that were submitted, then end the thread; cancel them first not to wait for them."""
+    def close(self, cancel: bool = False) -> None:
+        """Finish the jobs that were submitted, or ``cancel`` them, then end the thread and wait for that."""
+        self._end(cancel)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _end(self, cancel: bool) -> None:
+        atexit.unregister(self._leave)
         with self._lock:
             if not self._closed:
                 self._closed = True
                 self._jobs.put(None)
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
+            if cancel:
+                for job in self._unfinished:
+                    job.cancel()
+
+    def _leave(self) -> None:
+        self._end(cancel=True)
+        self._thread.join(EXIT_SECONDS)
 
     def _loop(self) -> None:
         while (job := self._jobs.get()) is not None:
             job._execute()
+            with self._lock:
+                self._unfinished.remove(job)
             del job  # or its result would stay in memory until the next job comes

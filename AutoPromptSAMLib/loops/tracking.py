@@ -154,7 +154,7 @@ class Tracker:
         chosen, mask, score = None, None, -np.inf
         for candidate in candidates:
             combined = candidate + ratio
-            kept = _pieces_on(combined > 0, near)
+            kept = pieces_on(combined > 0, near)
             if not kept.any():
                 continue
             agreement = dice(kept, piece)
@@ -177,7 +177,7 @@ def innermost(mask: Mask) -> NDArray[np.float64]:
     return np.array([col + place[1].start, row + place[0].start], dtype=np.float64)
 
 
-def _pieces_on(mask: Mask, near: Mask) -> Mask:
+def pieces_on(mask: Mask, near: Mask) -> Mask:
     """The pieces of ``mask`` that are large enough and lie mostly on ``near``."""
     labels, count = ndimage.label(mask)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)

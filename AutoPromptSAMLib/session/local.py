@@ -206,11 +206,12 @@ class LocalSession:
                 on_slice(index, paste_mask(found.mask, planes[index], geometry))
 
         def seed(index: int, given: PixelPrompts) -> SliceMask:
-            encoded = features(index)
-            logits = segment_slice(self.backbone, encoded, given)
-            if given.box is not None and not len(given.points) and given.mask is None:
-                logits = refine_box_mask(self.backbone, encoded, smooth(image(index)), logits, given.box)
-            return SliceMask.from_logits(logits)
+            encoded, base = features(index), None
+            with_points = len(given.points) and self.backbone.capabilities.points  # then the model weighs all prompts
+            if given.box is not None and given.mask is None and not with_points:
+                answer = segment_slice(self.backbone, encoded, PixelPrompts(box=given.box))
+                base = refine_box_mask(self.backbone, encoded, smooth(image(index)), answer, given.box)
+            return SliceMask.from_logits(segment_slice(self.backbone, encoded, given, base))
 
         def run(control: Control) -> PropagationResult:
             given = {index: on_plane(prompts, planes[index], slab) for index in candidates}
@@ -262,9 +263,9 @@ class LocalSession:
             return [f"The prompts were made with other weights of {name} than these, which may answer otherwise."]
         return [f"The prompts were made with {made['name']}; {name} may answer otherwise."]
 
-    def close(self) -> None:
+    def close(self, cancel: bool = False) -> None:
         """End the worker thread; see ``Session.close``."""
-        self._worker.close()
+        self._worker.close(cancel)
 
     def _current_image(self) -> _Image:
         if self._image is None:

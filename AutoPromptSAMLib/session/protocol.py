@@ -116,8 +116,8 @@ class Session(Protocol):
         image; the session then stays as it was.
         """
 
-    def close(self) -> None:
-        """End the session's thread once its jobs are done; cancel them first not to wait for them."""
+    def close(self, cancel: bool = False) -> None:
+        """End the session's thread once its jobs are done; with ``cancel`` they end at their next slice."""
 
 
 def seconds_text(seconds: Mapping[str, Any]) -> str:

@@ -61,13 +61,16 @@ def test_weights_that_are_not_there_are_not_fetched_unasked(
 
 
 def test_installed_weights_are_verified(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lite_weights: Path, lite: Backbone, one_sentence: SentenceCheck
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lite_weights: Path, one_sentence: SentenceCheck
 ) -> None:
     monkeypatch.setenv("AUTOPROMPTSAM_HOME", str(tmp_path))
     installed = weights_path(get_card("lite-medsam"))
     installed.parent.mkdir(parents=True)
     shutil.copy(lite_weights, installed)
-    assert load_backbone("lite-medsam", "cpu").fingerprint == lite.fingerprint
+    assert (
+        load_backbone("lite-medsam", "cpu").fingerprint
+        == load_backbone("lite-medsam", "cpu", lite_weights).fingerprint
+    )
     content = bytearray(installed.read_bytes())
     content[len(content) // 2] ^= 1
     installed.write_bytes(content)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the labelled image, the session with a cache on disk, Dice, clicks as a person makes them."""
+"""What the benchmarks share: labelled images, a session with a cache on disk, Dice, clicks as a person makes them."""
 
 from __future__ import annotations
 

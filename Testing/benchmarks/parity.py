@@ -88,9 +88,7 @@ def main() -> None:
                 dice[key].append(common.dice(mask, small_wanted if "256" in key else wanted))
         figures[name] = dice
     print(f"{common.machine()}; {options.slices} slices a structure\n")
-    print(
-        "| structure | 256 px: plain package | ours | 512 px: plain package | ours, no antialiasing | ours, as the card |"
-    )
+    print("| structure | 256 px: plain package | ours | 512 px: plain package | ours, not antialiased | as the card |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name, dice in figures.items():
         print(f"| {name} | {' | '.join(f'{np.mean(values):.4f}' for values in dice.values())} |")

@@ -73,20 +73,16 @@ def main() -> None:
     arguments.add_argument("--axis", choices=["axial", "sagittal", "coronal"], default="axial")
     arguments.add_argument("--organs", default=ORGANS, help="structures, separated by commas")
     arguments.add_argument("--clicks", type=int, default=0, help="simulated corrections")
-    arguments.add_argument("--image", type=Path, help="an image of your own, with --labels and --numbers")
-    arguments.add_argument("--labels", type=Path)
-    arguments.add_argument("--numbers", type=Path, help="JSON file: label number by structure, or the other way round")
+    arguments.add_argument("--image", type=Path, help="another image, with --labels; --organs then are name=number")
+    arguments.add_argument("--labels", type=Path, help="label numbers on the grid of --image")
     options = arguments.parse_args()
-    numbers = None
-    if options.numbers is not None:
-        pairs = json.loads(options.numbers.read_text()).items()
-        numbers = {key: value if isinstance(value, int) else int(key) for key, value in pairs}
-        numbers = {value if isinstance(value, str) else key: numbers[key] for key, value in pairs}
+    organs = dict(pair.partition("=")[::2] for pair in options.organs.split(","))
+    numbers = {name: int(number) for name, number in organs.items()} if options.image is not None else None
     data = common.load(options.image, options.labels, numbers)
     axis = data.volume.geometry.array_axis(options.axis)
     session = common.open_session(options.model, data.volume)
     figures = []
-    for name in options.organs.split(","):
+    for name in organs:
         figures.append(measure(session, data, name, axis, options.clicks))
         print(figures[-1], flush=True)
         if options.out is not None:

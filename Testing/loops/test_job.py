@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,6 +168,54 @@ def test_closing_finishes_what_was_submitted_and_ends_the_thread() -> None:
     worker.close()
     assert [job.result(0) for job in jobs] == list(range(5))
     assert not is_alive()
+
+
+def test_closing_can_cancel_what_runs_and_what_waits(worker: Worker) -> None:
+    started = threading.Event()
+
+    def count(control: Control) -> None:
+        while True:
+            started.set()
+            control.check()
+
+    jobs = [worker.submit(count) for _ in range(3)]
+    assert started.wait(SOON)
+    worker.close(cancel=True)
+    assert [type(job.error) for job in jobs] == [Cancelled] * 3
+
+
+LEAVING = """
+import threading, time
+from AutoPromptSAMLib.loops.job import Worker
+
+started = threading.Event()
+
+def work(control):
+    try:
+        started.set()
+        while True:
+            time.sleep(0.01)
+            control.check()
+    finally:
+        print("ended in order", flush=True)
+
+worker = Worker()
+worker.submit(work)
+waiting = worker.submit(work)
+started.wait()
+"""
+
+
+def test_a_process_that_leaves_ends_its_jobs_first() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVING],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["ended in order"]  # the one that waited never started
 
 
 def test_after_closing_jobs_are_refused(worker: Worker) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from AutoPromptSAMLib.backbones import Backbone
 from AutoPromptSAMLib.errors import PromptError
@@ -11,7 +13,9 @@ from AutoPromptSAMLib.loops.regions import bounding_box, dice
 from AutoPromptSAMLib.loops.slice import CERTAIN, segment_slice
 from AutoPromptSAMLib.prompts import PixelPrompts
 
-from .phantom import SIZE, Picture, ellipse, picture
+from ..conftest import SEEDS
+from ..threshold_backbone import ThresholdBackbone, rod
+from .phantom import Picture, ellipse, picture
 
 LEFT, RIGHT = ellipse(80, 120, 28, 36), ellipse(180, 130, 22, 22)
 
@@ -53,21 +57,27 @@ def test_a_negative_click_takes_the_thing_under_it_away_and_nothing_else(lite: B
 
 
 def test_what_a_click_already_says_changes_nothing(lite: Backbone, scene: Picture) -> None:
-    given = clicks((80, 120, True), (180, 130, False), mask=LEFT)
-    np.testing.assert_array_equal(segment_slice(lite, scene.features, given) > 0, LEFT)
+    prompts = clicks((80, 120, True), (180, 130, False), mask=LEFT)
+    np.testing.assert_array_equal(segment_slice(lite, scene.features, prompts) > 0, LEFT)
 
 
-@pytest.mark.parametrize("positive", [True, False])
-@pytest.mark.parametrize("start", [np.zeros_like(LEFT), LEFT, np.ones_like(LEFT)])
-def test_every_click_is_obeyed_anywhere_and_later_clicks_undo_no_earlier_ones(
-    lite: Backbone, scene: Picture, positive: bool, start: np.ndarray
+# Opposite clicks may be 2 pixels apart; at 1, the disc of one would have to be smaller than a pixel.
+PLACES = st.lists(st.tuples(st.integers(0, 23), st.integers(0, 23)), min_size=1, max_size=8, unique=True)
+
+
+@given(PLACES, SEEDS, st.sampled_from(["nothing", "rod", "everything"]))
+@settings(max_examples=40)
+def test_every_click_is_obeyed_and_later_ones_undo_no_earlier_ones(
+    places: list[tuple[int, int]], seed: int, start: str
 ) -> None:
-    # The corners, the body's rim, inside, at the border, in nothing; opposite clicks only 3 pixels apart.
-    places = [(0, 0), (SIZE - 1, SIZE - 1), (14, 128), (80, 120), (83, 120), (108, 120), (128, 60)]
-    signs = [positive ^ bool(n % 2) for n in range(len(places))]
-    given = clicks(*[(*place, sign) for place, sign in zip(places, signs, strict=True)], mask=start)
-    found = segment_slice(lite, scene.features, given) > 0
-    assert [bool(found[row, col]) for col, row in places] == signs
+    backbone = ThresholdBackbone()
+    volume, truth = rod([0], count=1)
+    features = backbone.encode([np.repeat(volume.array[0][..., None], 3, axis=2)])
+    mask = {"nothing": np.zeros_like(truth[0]), "rod": truth[0], "everything": np.ones_like(truth[0])}[start]
+    signs = np.random.default_rng(seed).random(len(places)) < 0.5
+    prompts = clicks(*[(2 * col, 2 * row, sign) for (col, row), sign in zip(places, signs, strict=True)], mask=mask)
+    found = segment_slice(backbone, features, prompts) > 0
+    assert [bool(found[2 * row, 2 * col]) for col, row in places] == signs.tolist()
 
 
 def test_clicks_between_pixels_and_on_the_outer_half_of_the_last_pixel_count(lite: Backbone, scene: Picture) -> None:

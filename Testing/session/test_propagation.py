@@ -1,12 +1,7 @@
-"""Propagation through a session: axes, limits, corrections, cancelling, and processes that are killed."""
+"""Propagation through a session: axes, limits, corrections, cancelling."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +13,6 @@ from AutoPromptSAMLib.errors import Cancelled, GeometryError, PromptError
 from AutoPromptSAMLib.geometry import Crop, Volume
 from AutoPromptSAMLib.loops.job import Progress
 from AutoPromptSAMLib.prompts import Box, Doodle, MaskPrompt, Point
-from AutoPromptSAMLib.session import PropagationResult
 from AutoPromptSAMLib.session.local import LocalSession
 
 from ..threshold_backbone import DARK, ThresholdBackbone, rod
@@ -94,6 +88,19 @@ def test_a_negative_click_beyond_the_object_ends_it(threshold_session: MakeSessi
     assert result.seeds == (3, 7)
     assert sorted(result.agreement) == list(range(7))
     assert not result.mask.to_full(truth.shape)[7:].any()
+
+
+def test_a_click_beside_a_box_corrects_what_the_box_found(threshold_session: MakeSession) -> None:
+    volume, truth = rod(range(12))
+    plain, clicked = threshold_session(volume), threshold_session(volume)
+    for session in (plain, clicked):
+        session.add_prompt("rod", slice_box(volume, truth, 0, 5))
+    clicked.add_prompt("rod", Point(volume.geometry.ras_from_ijk([[22, 14, 5]])[0], positive=False))
+    one, two = (s.propagate("rod", first=5, last=5).result().mask.to_full(truth.shape)[5] for s in (plain, clicked))
+    np.testing.assert_array_equal(one, truth[5])
+    assert not two[14, 22]
+    assert not (two & ~one).any()
+    assert two.sum() > 0.7 * one.sum()
 
 
 def test_when_nothing_is_found_the_result_is_empty(threshold_session: MakeSession) -> None:
@@ -305,75 +312,6 @@ def test_a_full_disk_costs_only_the_restart(threshold_session: MakeSession, tiny
     again = restarted.propagate("rod").result()
     assert again.decoded > 0
     np.testing.assert_array_equal(again.mask.to_full(truth.shape), truth)
-
-
-CHILD = """
-import sys, time
-from pathlib import Path
-from AutoPromptSAMLib.session.local import LocalSession
-from Testing.threshold_backbone import ThresholdBackbone, rod
-from Testing.session.conftest import slice_box
-
-def say(index, crop):
-    print("slice", index, flush=True)
-
-{before}
-volume, truth = rod(range(24), count=24)
-session = LocalSession(ThresholdBackbone(), runs_folder=Path(sys.argv[1]))
-session.set_image(volume)
-session.add_prompt("rod", slice_box(volume, truth, 0, 10))
-session.propagate("rod", on_slice=say).result()
-print("finished", flush=True)
-time.sleep(60)
-"""
-# The sixth slice is written, but has not got its name yet.
-WHILE_WRITING = """
-import os
-replace, calls = os.replace, []
-def hang(*names):
-    calls.append(names)
-    if len(calls) == 6:
-        print("writing", flush=True)
-        time.sleep(60)
-    replace(*names)
-os.replace = hang
-"""
-
-
-@pytest.mark.parametrize(
-    ("before", "lines", "kept"), [("", 4, range(3, 24)), (WHILE_WRITING, 7, [5])], ids=["anywhere", "while writing"]
-)
-def test_a_killed_process_leaves_whole_files_and_a_restart_goes_on(
-    threshold_session: MakeSession, tmp_path: Path, before: str, lines: int, kept: list[int]
-) -> None:
-    runs = tmp_path / "runs"
-    program = textwrap.dedent(CHILD).format(before=before)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(runs)], stdout=subprocess.PIPE, text=True, env=environment
-    ) as child:
-        assert child.stdout is not None
-        told = [child.stdout.readline().strip() for _ in range(lines)]
-        child.send_signal(signal.SIGKILL)
-    assert child.returncode == -signal.SIGKILL
-    assert told[0] == "slice 10"
-    assert told[-1] == ("writing" if before else "slice 13")
-    files = [file for file in runs.rglob("*.npz") if not file.name.startswith(".")]
-    assert len(files) in kept
-    for file in files:
-        assert set(np.load(file)) == {"logits", "lower", "shape", "agreement"}
-
-    volume, truth = rod(range(24), count=24)
-    whole, restarted = threshold_session(volume), threshold_session(volume, runs)
-    results: list[PropagationResult] = []
-    for session in (whole, restarted):
-        session.add_prompt("rod", slice_box(volume, truth, 0, 10))
-        results.append(session.propagate("rod").result())
-    uninterrupted, resumed = results
-    assert resumed.decoded == uninterrupted.decoded - len(files)
-    assert resumed.mask.lower == uninterrupted.mask.lower
-    np.testing.assert_array_equal(resumed.mask.mask, uninterrupted.mask.mask)
-    assert resumed.agreement == uninterrupted.agreement
 
 
 @pytest.mark.parametrize("axis", [3, -1])

@@ -48,6 +48,14 @@ def test_so_it_is_on_a_grid_that_is_slightly_off_square() -> None:
             assert seed_slices([point], geometry, 0) == slices_with_pixels(point, geometry, 0)
 
 
+@pytest.mark.parametrize("off_mm", [-2e-6, -3e-7, 0, 3e-7, 2e-6])
+def test_rounding_on_the_face_between_two_slices_sends_no_click_to_nobody(off_mm: float) -> None:
+    point = Point(GEOMETRY.ras_from_ijk([[10, 10, 3.5 + off_mm / 3]])[0])
+    found = seed_slices([point], GEOMETRY, 0)
+    assert found == slices_with_pixels(point, GEOMETRY, 0)
+    assert found == ({3} if off_mm < -1e-6 else {4})
+
+
 @given(st.from_type(VolumeGeometry), AXES, st.integers(0, 8))
 def test_a_flat_box_is_on_its_slice_and_names_its_axis(geometry: VolumeGeometry, axis: int, index: int) -> None:
     index %= geometry.shape[axis]
