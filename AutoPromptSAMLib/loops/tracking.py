@@ -7,7 +7,8 @@ where it is about to part. Models that were trained on masks and points also get
 answer that agrees best with the neighbour wins, after the appearance of the object has had its say.
 
 A piece ends where its best answer overlaps the neighbour with a Dice below ``STOP_DICE``, has fewer than
-``MIN_PIXELS`` pixels, or looks more like the surroundings than like the object. The run ends with the last piece.
+``MIN_PIXELS`` pixels or less than ``MIN_PART`` of the prompted slice's, or looks more like the surroundings than like
+the object. The run ends with the last piece.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ PADS = (2, 5)
 REACH = 12  # an object's border moves at most this far from slice to slice
 MIN_PIXELS = 15
 STOP_DICE = 0.35
+# Nor does a piece that shrank below this part of the object on the slice that a person prompted: what is left of an
+# organ that has ended is the beginning of something else. The aorta of the sample CT otherwise goes on in the neck.
+MIN_PART = 0.02
 # A piece of an answer counts only if this part of it lies on or beside the neighbour's mask.
 MIN_OVERLAP = 0.4
 BESIDE = 3
@@ -98,6 +102,7 @@ class Tracker:
         self._backbone = backbone
         self._appearance = Appearance(image, mask)
         self._mask = mask
+        self._min_pixels = max(MIN_PIXELS, MIN_PART * int(mask.sum()))
 
     def accept(self, image: NDArray[np.float32], result: SliceMask) -> None:
         """Make a slice the neighbour of the next one; a result that was kept from an earlier run can be given too."""
@@ -164,8 +169,9 @@ class Tracker:
         if chosen is None or mask is None or dice(mask, piece) < STOP_DICE:
             return None
         labels, count = ndimage.label(mask)
-        likeness = ndimage.mean(ratio, labels, np.arange(1, count + 1)) > 0
-        mask = np.concatenate([[False], likeness])[labels]
+        numbers = np.arange(1, count + 1)
+        goes_on = (ndimage.mean(ratio, labels, numbers) > 0) & (ndimage.sum(mask, labels, numbers) >= self._min_pixels)
+        mask = np.concatenate([[False], goes_on])[labels]
         return np.where(mask, chosen, np.minimum(chosen, -1e-3)).astype(np.float32)
 
 
