@@ -7,9 +7,9 @@ are decoded in one batch.
 
 Where there is no object yet, a click means the thing under it. Each answer proposes one. A thing gives the same answer
 again to its own box (this counts most), has the click near its middle (least), and is rather large than small, for its
-parts are things too. Chosen on, and giving a mean Dice of, .73 on 11 structures of the sample CT and .74 on four sets of
-other images (X-ray, fundus, ultrasound); the best of the proposals would give .83 and .81, one box of a fixed size .64
-and .55. A box is better.
+parts are things too. Chosen on, and good for a mean Dice of, .73 with 11 structures of the sample CT and .74 with four
+sets of other images (X-ray, fundus, ultrasound). The best of the proposals would give .83 and .81, one box of a fixed
+size .64 and .55; a box by hand is better.
 
 Where there is an object already, a click corrects it: it adds or takes away one connected region at the click and
 leaves the rest alone, because what was right must stay right. Each answer proposes such a region. People click in the
