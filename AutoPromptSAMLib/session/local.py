@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from AutoPromptSAMLib import __version__
+from AutoPromptSAMLib import loops
 from AutoPromptSAMLib.errors import GeometryError, ImageError, PromptError
 from AutoPromptSAMLib.geometry import Crop, Plane, Volume, paste_mask, sample_plane, slab_thickness, slice_plane
 from AutoPromptSAMLib.intensity import IntensityMapping, default_mapping
@@ -228,7 +229,7 @@ class LocalSession:
                 control.report(number, total, f"Slice {index}")
                 known[index] = seed(index, given[index])
                 show(index, known[index])
-            identity = f"{current.identity}\n{along}\n{self.backbone.fingerprint}\n{__version__}"
+            identity = f"{current.identity}\n{along}\n{self.backbone.fingerprint}\n{_rules()}"
             stack = Slices(len(planes), features, lambda index: smooth(image(index)), identity)
             found = propagate(self.backbone, stack, known, self._memory, control, lower, upper, show)
             found.complete = found.complete and len(known) == len(seeds)
@@ -326,3 +327,10 @@ def _volume_result(
         block[tuple(slice(a, b) for a, b in zip(crop.lower - lower, crop.upper - lower, strict=True))] |= crop.mask
     mask = Crop(block, (int(lower[0]), int(lower[1]), int(lower[2])))
     return PropagationResult(name, mask, axis, agreement, found.seeds, found.decoded, found.complete)
+
+
+@functools.cache
+def _rules() -> str:
+    """Hash of the code of the loops: slices that other rules found are not this version's answers."""
+    folder = Path(loops.__file__).parent
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))).hexdigest()
