@@ -45,7 +45,7 @@ def test_the_shipped_cards():
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_each_shipped_card_is_usable(name):
     card = get_card(name)
-    assert set(card.variant) == VARIANTS[card.architecture]
+    assert set(card.variant) - {"antialias"} == VARIANTS[card.architecture]
     assert card.sha256 is not None
     assert card.size_bytes is not None
     assert card.run_here or card.notes.startswith("Not run here")
