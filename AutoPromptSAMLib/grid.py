@@ -330,6 +330,24 @@ class Crop:
         full[self.slices] = self.mask
         return full
 
+    def block(self, lower: ArrayLike, upper: ArrayLike) -> BoolArray:
+        """The voxels from ``lower`` up to ``upper`` (k, j, i; exclusive), a new mask; outside of the crop all False."""
+        lower, upper = np.asarray(lower), np.asarray(upper)
+        block = np.zeros(upper - lower, dtype=bool)
+        first, last = np.maximum(lower, self.lower), np.minimum(upper, self.upper)
+        if (first < last).all():
+            part = self.mask[tuple(map(slice, first - self.lower, last - self.lower))]
+            block[tuple(map(slice, first - lower, last - lower))] = part
+        return block
+
+    def symmetric_difference(self, other: Crop) -> Crop:
+        """Voxels of exactly one of both, as a tight crop: what has to be flipped to make one of the other."""
+        if self.is_empty or other.is_empty:
+            return (other if self.is_empty else self).tight()
+        lower, upper = np.minimum(self.lower, other.lower), np.maximum(self.upper, other.upper)
+        mask = self.block(lower, upper) ^ other.block(lower, upper)
+        return Crop(mask, (int(lower[0]), int(lower[1]), int(lower[2]))).tight()
+
     def union(self, other: Crop) -> Crop:
         """Voxels of either, in the block around both."""
         if self.is_empty or other.is_empty:

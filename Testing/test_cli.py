@@ -309,7 +309,11 @@ def test_stopped_in_mid_propagation_it_leaves_no_broken_file_and_goes_on(
     output = tmp_path / "ball.seg.nrrd"
     command = [sys.executable, "-m", "AutoPromptSAMLib.cli", "segment", str(phantom), "-o", str(output)]
     command += ["--box", BOX, *WINDOW, "--propagate"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def hear_signals() -> None:  # a shell that runs tests in the background lets them ignore Ctrl-C
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=hear_signals)
     deadline = time.monotonic() + 240
     while not list((own / "runs").rglob("*.npz")) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[1]

@@ -119,6 +119,10 @@ class SegmentWriter:
             return Crop.empty()
         return Crop(self._read(lattice, segment_id, lower, upper), tuple(lower.tolist())).tight()
 
+    def read_block(self, segment_id: str, lower: ArrayLike, upper: ArrayLike) -> BoolArray:
+        """The voxels of a segment from ``lower`` up to ``upper`` (k, j, i; exclusive) of the volume."""
+        return self._read(self._lattice(), segment_id, lower, upper)
+
     def write(
         self,
         segment_id: str,
@@ -150,12 +154,40 @@ class SegmentWriter:
         with self.step():
             if mode == "replace":
                 redone = Crop(np.ones_like(crop.mask), crop.lower) if region is None else region
-                kept = _on_block(crop, redone.lower, redone.upper)
+                kept = crop.block(redone.lower, redone.upper)
                 self._erase(lattice, segment_id, Crop(redone.mask & ~kept, redone.lower).tight())
             if mode == "erase":
                 self._erase(lattice, segment_id, crop.tight())
             else:
                 self._add(lattice, segment_id, crop.tight())
+
+    def flip(self, segment_id: str, crop: Crop) -> None:
+        """Take the voxels of a crop out of a segment where they are in it, and into it where they are not.
+
+        Whatever the editable area and the overwrite mode: doing and undoing must be each other's inverse. Not part of
+        the logic's history. Raises what ``write`` raises.
+        """
+        if crop.is_empty:
+            return
+        lattice = self._lattice()
+        labelmap_of(self.segmentation_node, segment_id)
+        node = self.editor_node
+        settings = (node.GetMaskMode(), node.GetOverwriteMode(), node.GetSourceVolumeIntensityMask())
+        was_saved, self._state_saved = self._state_saved, True
+        before = node.StartModify()
+        try:
+            node.SetMaskMode(self.segmentation_node.EditAllowedEverywhere)
+            node.SetOverwriteMode(node.OverwriteNone)
+            node.SetSourceVolumeIntensityMask(False)
+            there = self._read(lattice, segment_id, crop.lower, crop.upper)
+            self._erase(lattice, segment_id, Crop(crop.mask & there, crop.lower).tight())
+            self._add(lattice, segment_id, Crop(crop.mask & ~there, crop.lower).tight())
+        finally:
+            node.SetMaskMode(settings[0])
+            node.SetOverwriteMode(settings[1])
+            node.SetSourceVolumeIntensityMask(settings[2])
+            node.EndModify(before)
+            self._state_saved = was_saved
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -286,7 +318,7 @@ class SegmentWriter:
             return
         # All but the voxels to keep: erasing touches no other segment, but when one of the same layer is in the block
         # and not marked, the logic moves this segment to a layer of its own, and layers cost memory.
-        kept = _on_block(Crop(segment & ~gone, crop.lower), erased.lower, erased.upper)
+        kept = Crop(segment & ~gone, crop.lower).block(erased.lower, erased.upper)
         self._modify(lattice, segment_id, Crop(~kept, erased.lower), self.logic.ModificationModeRemove)
 
     def _add(self, lattice: Lattice, segment_id: str, crop: Crop) -> None:
@@ -316,14 +348,3 @@ class SegmentWriter:
         if not self._state_saved:
             self.logic.SaveStateForUndo()
             self._state_saved = True
-
-
-def _on_block(crop: Crop, lower: ArrayLike, upper: ArrayLike) -> BoolArray:
-    """A crop's voxels in the block from ``lower`` up to ``upper`` (k, j, i)."""
-    lower, upper = np.asarray(lower), np.asarray(upper)
-    block = np.zeros(upper - lower, dtype=bool)
-    first, last = np.maximum(lower, crop.lower), np.minimum(upper, crop.upper)
-    if (first < last).all():
-        part = crop.mask[tuple(map(slice, first - crop.lower, last - crop.lower))]
-        block[tuple(map(slice, first - lower, last - lower))] = part
-    return block

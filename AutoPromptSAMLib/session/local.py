@@ -122,12 +122,22 @@ class LocalSession:
         prompts.add(prompt)
         self._stepped(name, steps)
 
+    def replace_prompt(self, name: str, prompt: Prompt) -> None:
+        """Put a prompt in the place of the one with its id; see ``Session.replace_prompt``."""
+        check_inside(prompt, self.volume.geometry)
+        self._object(name).replace(prompt.id, prompt)
+        self._stepped(name, 1)
+
     def remove_prompt(self, name: str, id: str) -> None:
         """Drop a prompt; see ``Session.remove_prompt``."""
-        if name not in self._objects:
-            raise PromptError(f'There is no object "{name}"; choose one of those that have prompts.')
-        self._objects[name].remove(id)
+        self._object(name).remove(id)
         self._stepped(name, 1)
+
+    def clear_prompts(self, name: str) -> None:
+        """Drop all prompts of an object; see ``Session.clear_prompts``."""
+        if self._objects.get(name):
+            self._objects[name].clear("Clear prompts")
+            self._stepped(name, 1)
 
     def undo(self) -> str | None:
         """Take back the last change; see ``Session.undo``."""
@@ -145,6 +155,16 @@ class LocalSession:
         name, steps = self._redo.pop()
         self._undo.append((name, steps))
         return [self._objects[name].redo() for _ in range(steps)][-1]
+
+    def prepare(self, plane: Plane, on_done: Callable[[Job[None]], None] | None = None) -> Job[None]:
+        """Encode a plane ahead; see ``Session.prepare``."""
+        current = self._current_image()
+
+        def run(control: Control) -> None:
+            control.report(0, 1, "Preparing the slice")
+            self._cache.get_or_encode(self.backbone, current.pixels(plane))
+
+        return self._worker.submit(run, on_done=on_done, background=True)
 
     def segment(
         self, name: str, plane: Plane, on_done: Callable[[Job[SliceResult]], None] | None = None
@@ -237,7 +257,7 @@ class LocalSession:
             propagated[name] = result
             return result
 
-        return self._worker.submit(run, on_progress, on_done)
+        return self._worker.submit(run, on_progress, on_done, background=True)
 
     def export_prompts(self) -> PromptFile:
         """All prompts; see ``Session.export_prompts``."""
@@ -279,6 +299,11 @@ class LocalSession:
         self._propagated = {}
         self._undo.clear()
         self._redo.clear()
+
+    def _object(self, name: str) -> PromptSet:
+        if name not in self._objects:
+            raise PromptError(f'There is no object "{name}"; choose one of those that have prompts.')
+        return self._objects[name]
 
     def _prompts_of(self, name: str) -> tuple[Prompt, ...]:
         prompts = self._objects.get(name)

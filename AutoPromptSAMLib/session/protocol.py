@@ -69,14 +69,26 @@ class Session(Protocol):
         Raises PromptError for a prompt outside the image, an id that is taken, or a name that is empty.
         """
 
+    def replace_prompt(self, name: str, prompt: Prompt) -> None:
+        """Put ``prompt`` in the place of the one with its id, as one undo step: a handle was dragged.
+
+        Raises PromptError when there is none with that id, or for a prompt outside the image.
+        """
+
     def remove_prompt(self, name: str, id: str) -> None:
         """Drop a prompt, as one undo step; PromptError when it is not there."""
+
+    def clear_prompts(self, name: str) -> None:
+        """Drop all prompts of an object as one undo step; nothing happens when it has none."""
 
     def undo(self) -> str | None:
         """Take back the last change of any object's prompts; its name, or None when there is none."""
 
     def redo(self) -> str | None:
         """Do the last undone change again; its name, or None when there is none."""
+
+    def prepare(self, plane: Plane, on_done: Callable[[Job[None]], None] | None = None) -> Job[None]:
+        """Encode a plane ahead, in the background: what it takes is then not part of the next ``segment`` there."""
 
     def segment(
         self, name: str, plane: Plane, on_done: Callable[[Job[SliceResult]], None] | None = None

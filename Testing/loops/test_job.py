@@ -281,3 +281,56 @@ def test_the_worker_lets_go_of_an_ended_jobs_result(worker: Worker) -> None:
             break
         threading.Event().wait(0.01)
     assert alive() is None
+
+
+def test_what_is_waited_for_goes_before_background_jobs(worker: Worker, held: threading.Event) -> None:
+    seen: list[str] = []
+    jobs = [
+        worker.submit(lambda control: seen.append("slices around"), background=True),
+        worker.submit(lambda control: seen.append("click")),
+    ]
+    held.set()
+    for job in jobs:
+        job.result(SOON)
+    assert seen == ["click", "slices around"]
+
+
+def test_a_background_job_makes_way_at_its_next_check(worker: Worker) -> None:
+    seen: list[str] = []
+    started, clicked = threading.Event(), threading.Event()
+
+    def volume(control: Control) -> None:
+        seen.append("slice 0")
+        started.set()
+        assert clicked.wait(SOON)
+        control.check()
+        seen.append("slice 1")
+
+    job = worker.submit(volume, background=True)
+    assert started.wait(SOON)
+    click = worker.submit(lambda control: seen.append(f"click on {threading.get_ident() == worker._thread.ident}"))
+    clicked.set()
+    job.result(SOON)
+    assert click.done
+    assert seen == ["slice 0", "click on True", "slice 1"]
+
+
+def test_an_error_in_a_job_that_is_let_through_leaves_the_background_job_alone(worker: Worker) -> None:
+    started, clicked = threading.Event(), threading.Event()
+
+    def volume(control: Control) -> str:
+        started.set()
+        assert clicked.wait(SOON)
+        control.check()
+        return "whole"
+
+    def fail(control: Control) -> None:
+        raise PromptError("No.")
+
+    job = worker.submit(volume, background=True)
+    assert started.wait(SOON)
+    click = worker.submit(fail)
+    clicked.set()
+    assert job.result(SOON) == "whole"
+    with pytest.raises(PromptError):
+        click.result(SOON)

@@ -1,0 +1,471 @@
+"""Prompts -> masks in segments, live and undoable: what every host wires its widgets to.
+
+The session keeps the prompts, by segment id; the segmentation node keeps the voxels; this keeps both in step. All
+methods run on the host's main thread. What a person waits for comes back through ``call``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import slicer
+from undo_stack import UndoStack
+
+from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, PromptError
+from AutoPromptSAMLib.geometry import Crop, Plane, slab_thickness, slice_plane
+from AutoPromptSAMLib.loops.job import Job, Progress
+from AutoPromptSAMLib.mrml import segment_list
+from AutoPromptSAMLib.mrml.reports import Message, Propagation, Status
+from AutoPromptSAMLib.mrml.segment_editing import SegmentEditing
+from AutoPromptSAMLib.mrml.segment_list import SegmentInfo
+from AutoPromptSAMLib.mrml.segments import slice_region
+from AutoPromptSAMLib.mrml.steps import Step
+from AutoPromptSAMLib.prompt_file import PromptFile
+from AutoPromptSAMLib.prompts import PERSON, Box, Doodle, MaskPrompt, Point, Prompt, PromptSet, Source, on_plane
+from AutoPromptSAMLib.session.protocol import PropagationResult, Session, SliceResult
+from AutoPromptSAMLib.session.seeds import natural_axis, seed_slices
+
+NEIGHBOURS = 2  # slices on either side of the shown one that are encoded ahead
+PRESENT = Source("prompter", "mask on the slice")
+
+__all__ = ["InteractiveSegmenter", "Message", "Propagation", "SegmentInfo", "Status"]
+
+T = TypeVar("T")
+
+
+class InteractiveSegmenter(SegmentEditing):
+    """One volume, its segmentation and a session.
+
+    ``call`` hands a function to the host's main thread and may be called from any thread. ``logic``: the editor logic
+    whose overwrite mode and editable area hold, default one of its own (``SegmentWriter``). ``undo_stack`` takes one
+    step for each thing that a person did, changes that other editors make to the segmentation included.
+
+    ``changed`` says what to draw anew: "segments", "active", "prompts", "history", "status" or "propagation".
+    ``said`` brings sentences for the person; methods say what is wrong there and do not raise.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        volume_node: slicer.vtkMRMLScalarVolumeNode,
+        segmentation_node: slicer.vtkMRMLSegmentationNode,
+        call: Callable[[Callable[[], None]], None],
+        undo_stack: UndoStack | None = None,
+        logic: slicer.vtkSlicerSegmentEditorLogic | None = None,
+    ) -> None:
+        super().__init__(volume_node, segmentation_node, call, undo_stack, logic)
+        self.session = session
+        self.status = Status()
+        self._plane: Plane | None = None
+        self._dragged: Step | None = None
+        self._on_oblique: dict[str, tuple[str, Crop]] = {}  # what the last answer on an oblique plane wrote
+        self._asked: dict[tuple[str, str], tuple[Job[SliceResult], Step]] = {}
+        self._preparing: list[Job[None]] = []
+        self._is_prepared = True
+        self._propagating: Job[PropagationResult] | None = None
+        self._progress = Status()
+        self._since_run: set[tuple[str, int]] = set()  # slices that a person prompted while a run goes on
+        self._runs: dict[str, Propagation] = {}
+        session.set_image(self.volume)
+
+    def close(self) -> None:
+        """Cancel what runs and let go of the scene; the session stays open."""
+        self.cancel()
+        for job in self._preparing:
+            job.cancel()
+        for answer, _ in self._asked.values():
+            answer.cancel()
+        super().close()
+
+    # -- prompts ------------------------------------------------------------------------------------------------------
+
+    def prompts(self, segment_id: str | None = None) -> tuple[Prompt, ...]:
+        """The prompts of a segment, default the active one."""
+        given = self.session.objects.get(segment_id or self._active or "")
+        return () if given is None else given.prompts
+
+    def add_prompt(self, prompt: Prompt) -> None:
+        """Give the active segment a prompt, a new segment when there is none, and find the object on its slice."""
+        segment_id = self._active or self.add_segment()
+        if self._is_locked(segment_id):
+            return
+        plane = self._plane_of(prompt)
+        with self._saying():
+            steps = self._adopt(segment_id, prompt, plane)
+            try:
+                self.session.add_prompt(segment_id, prompt)
+            except AutoPromptSAMError:
+                for _ in range(steps):
+                    self.session.undo()
+                raise
+            self._prompted(f"Add {prompt.type}", segment_id, plane, steps + 1)
+
+    def replace_prompt(self, prompt: Prompt, final: bool = True) -> None:
+        """Put a prompt in the place of the one with its id, as a handle is dragged; ``final`` when it was let go.
+
+        All changes until ``final`` are one undo step.
+        """
+        segment_id = self._owner(prompt.id)
+        if segment_id is None or self._is_locked(segment_id):
+            return
+        left = self._plane_of(self.session.objects[segment_id][prompt.id])
+        with self._saying():
+            self.session.replace_prompt(segment_id, prompt)
+            plane = self._plane_of(prompt)
+            self._dragged = self._prompted(f"Move {prompt.type}", segment_id, plane, 1, self._dragged)
+            if left is not None and plane is not None and _key(left) != _key(plane):
+                self._prompted("", segment_id, left, 0, self._dragged)
+        if final:
+            self._dragged = None
+
+    def remove_prompt(self, id: str) -> None:
+        """Take a prompt away, and what it did with it."""
+        segment_id = self._owner(id)
+        if segment_id is None or self._is_locked(segment_id):
+            return
+        prompt = self.session.objects[segment_id][id]
+        plane = self._plane_of(prompt)
+        with self._saying():
+            self.session.remove_prompt(segment_id, id)
+            self._prompted(f"Remove {prompt.type}", segment_id, plane, 1)
+
+    def clear_prompts(self) -> None:
+        """Take all prompts of the active segment away; its voxels stay."""
+        if self._active is not None and self.prompts() and not self._is_locked(self._active):
+            self.session.clear_prompts(self._active)
+            self._push(Step("Clear prompts", self._travel, prompt_steps=1))
+            self.changed("prompts")
+
+    # -- one slice ----------------------------------------------------------------------------------------------------
+
+    def show_plane(self, plane: Plane) -> None:
+        """Tell where the person looks: the plane is encoded in the background, then the slices around it."""
+        if self._plane is not None and _key(self._plane) == _key(plane):
+            return
+        self._plane = plane
+        for job in self._preparing:
+            job.cancel()
+        planes = [plane]
+        if plane.axis is not None and plane.index is not None:
+            count = self.volume.geometry.shape[plane.axis]
+            near = [plane.index + sign * n for n in range(1, NEIGHBOURS + 1) for sign in (1, -1)]
+            planes += [slice_plane(self.volume.geometry, plane.axis, n) for n in near if 0 <= n < count]
+        first, *others = planes
+        self._is_prepared = False
+        self._preparing = [self.session.prepare(first, self._later(self._prepared))]
+        self._preparing += [self.session.prepare(other) for other in others]
+        self._set_status()
+
+    def segment_plane(self, plane: Plane) -> None:
+        """Find the active segment on a plane again, as an undo step."""
+        if self._active is not None and not self._is_locked(self._active):
+            self._prompted("Segment", self._active, plane, 0)
+
+    # -- the volume ---------------------------------------------------------------------------------------------------
+
+    def propagate(self, first: int = 0, last: int | None = None, axis: int | None = None) -> None:
+        """Find the active segment on slices ``first`` to ``last`` along array axis ``axis``, from those with prompts.
+
+        ``axis`` None is the one that the prompts lie across. What a person painted on a slice is taken as it is.
+        """
+        segment_id = self._active
+        if self._propagating is not None or segment_id is None or self._is_locked(segment_id):
+            return
+        with self._saying():
+            if not self.prompts():
+                raise PromptError(f'"{self._name(segment_id)}" has no prompts; draw a box around it on one slice.')
+            along = natural_axis(self.prompts(), self.volume.geometry) if axis is None else axis
+            steps = self._adopt_painted(segment_id, along)
+            step = Step(f"Propagate {self._name(segment_id)}", self._travel, prompt_steps=steps)
+            self._since_run.clear()
+
+            def show(index: int, crop: Crop) -> None:
+                self._call(lambda: self._show_slice(segment_id, along, index, crop, step))
+
+            self._push(step)
+            self._progress = Status("propagating", f"Propagating {self._name(segment_id)}")
+            self._propagating = self.session.propagate(
+                segment_id, along, first, last, show, self._later(self._on_progress),
+                self._later(lambda job: self._propagated(job, segment_id, step, first, last)),
+            )  # fmt: skip
+            self._set_status()
+
+    def cancel(self) -> None:
+        """End the run after the slice that it is at; what is done stays."""
+        if self._propagating is not None:
+            self._propagating.cancel()
+
+    def propagation(self, segment_id: str | None = None) -> Propagation | None:
+        """The last run of a segment, default the active one."""
+        return self._runs.get(segment_id or self._active or "")
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    def export_prompts(self) -> PromptFile:
+        """All prompts, by segment name."""
+        file = self.session.export_prompts()
+        names: dict[str, PromptSet] = {}
+        for segment_id, prompts in file.objects.items():
+            if prompts and self._segment(segment_id) is not None:
+                name, number = self._name(segment_id), 2
+                while name in names:
+                    name, number = f"{self._name(segment_id)} ({number})", number + 1
+                names[name] = prompts
+        return PromptFile(names, file.model, file.geometry)
+
+    def import_prompts(self, file: PromptFile) -> None:
+        """Take over prompts, by segment name, in place of all that are there, and find their slices again.
+
+        Segments that are missing are added. Ends the history: what was before cannot be undone.
+        """
+        with self._saying():
+            ids = {self._name(id): id for id in segment_list.segment_ids(self.segmentation_node)}
+            missing = [name for name in file.objects if name not in ids]
+            ids |= {name: self.add_segment(name) for name in missing}
+            named = {ids[name]: prompts for name, prompts in file.objects.items()}
+            try:
+                remarks = self.session.replay(PromptFile(named, file.model, file.geometry))
+            except AutoPromptSAMError:
+                for _ in missing:
+                    self.undo_stack.undo()
+                raise
+            self.undo_stack.clear()
+            for name, prompts in file.objects.items():
+                for plane in self._planes(prompts.prompts):
+                    self._prompted(f"Replay {name}", ids[name], plane, 0)
+            for remark in remarks:
+                self.said(Message(remark, "warning"))
+            self.changed("prompts")
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _owner(self, id: str) -> str | None:
+        return next((name for name, prompts in self.session.objects.items() if id in prompts), None)
+
+    def _plane_of(self, prompt: Prompt) -> Plane | None:
+        """The plane that a prompt was put on: the one on display when it is on that, else a slice it crosses."""
+        shown, geometry = self._plane, self.volume.geometry
+        if shown is not None:
+            try:
+                if not on_plane([prompt], shown, slab_thickness(shown, geometry)).is_empty:
+                    return shown
+            except PromptError:  # beside the image; the session says so
+                pass
+        return next(iter(self._planes((prompt,))), None)
+
+    def _planes(self, prompts: Sequence[Prompt]) -> list[Plane]:
+        geometry = self.volume.geometry
+        axis = natural_axis(prompts, geometry)
+        return [slice_plane(geometry, axis, index) for index in sorted(seed_slices(prompts, geometry, axis))]
+
+    def _prompts_on(self, segment_id: str, axis: int, index: int) -> list[Prompt]:
+        return [p for p in self.prompts(segment_id) if index in seed_slices([p], self.volume.geometry, axis)]
+
+    def _adopt(self, segment_id: str, prompt: Prompt, plane: Plane | None) -> int:
+        """Make what a click corrects a prompt too: the mask that is on its slice. Returns the session's steps.
+
+        A box starts the slice anew: masks that were taken up before go.
+        """
+        if plane is None or plane.axis is None or plane.index is None:
+            return 0
+        there = self._prompts_on(segment_id, plane.axis, plane.index)
+        masks = [p for p in there if isinstance(p, MaskPrompt)]
+        if isinstance(prompt, Box):
+            return self._exchange(segment_id, masks, None)
+        painted = plane.index in self.kept.painted_slices(segment_id, plane.axis)
+        content = self.kept.slice_of(segment_id, plane.axis, plane.index)
+        if not isinstance(prompt, (Point, Doodle)) or content.is_empty or (there and not painted):
+            return 0
+        self.kept.take_up(segment_id, plane.axis, plane.index)
+        source = PERSON if painted else PRESENT
+        return self._exchange(segment_id, masks, MaskPrompt(content, self.volume.geometry, source=source))
+
+    def _adopt_painted(self, segment_id: str, axis: int) -> int:
+        """Make the slices that a person painted prompts, for a run along ``axis``."""
+        steps = 0
+        for index in self.kept.painted_slices(segment_id, axis):
+            masks = [p for p in self._prompts_on(segment_id, axis, index) if isinstance(p, MaskPrompt)]
+            content = self.kept.slice_of(segment_id, axis, index)
+            new = None if content.is_empty else MaskPrompt(content, self.volume.geometry)
+            steps += self._exchange(segment_id, masks, new)
+            self.kept.take_up(segment_id, axis, index)
+        return steps
+
+    def _exchange(self, segment_id: str, old: Sequence[Prompt], new: Prompt | None) -> int:
+        for prompt in old:
+            self.session.remove_prompt(segment_id, prompt.id)
+        if new is not None:
+            self.session.add_prompt(segment_id, new)
+        return len(old) + (new is not None)
+
+    def _prompted(
+        self, text: str, segment_id: str, plane: Plane | None, steps: int, merge: Step | None = None
+    ) -> Step:
+        """Prompts changed on a plane: note it as a step, or as part of ``merge``, and find the object there anew."""
+        step = merge
+        if step is None:
+            step = Step(text, self._travel)
+            self._push(step)
+        step.prompt_steps += steps
+        if steps:
+            self.changed("prompts")
+        if plane is not None:
+            self._ask(segment_id, plane, step)
+        return step
+
+    def _ask(self, segment_id: str, plane: Plane, step: Step) -> None:
+        """Find the object on a plane; the answer belongs to ``step``."""
+        key = (segment_id, _key(plane))
+        asked = self._asked.pop(key, None)
+        if asked is not None:
+            asked[0].cancel()
+            if asked[1] is not step:
+                step.before = asked[1]
+        if plane.axis is not None and plane.index is not None and self._propagating is not None:
+            self._since_run.add((segment_id, plane.index))
+        if on_plane(self.prompts(segment_id), plane, slab_thickness(plane, self.volume.geometry)).is_empty:
+            self._write(segment_id, plane, Crop.empty(), step)
+            return
+        step.ask = lambda: self._ask(segment_id, plane, step)
+        answer = self.session.segment(
+            segment_id, plane, self._later(lambda job: self._answered(job, key, plane, step))
+        )
+        self._asked[key] = (answer, step)
+        self._set_status()
+
+    def _answered(self, job: Job[SliceResult], key: tuple[str, str], plane: Plane, step: Step) -> None:
+        if self._asked.get(key, (None,))[0] is not job:
+            return  # another question took its place
+        del self._asked[key]
+        segment_id = key[0]
+        with self._saying():
+            if job.error is not None and not isinstance(job.error, Cancelled):
+                step.ask = None
+                raise job.error
+            if job.error is None:
+                step.ask = None
+                result = job.result()
+                self._write(segment_id, plane, result.mask, step)
+                if result.explanation:
+                    self.said(Message(self._worded(result.explanation), "warning"))
+        self._set_status()
+
+    def _write(self, segment_id: str, plane: Plane, crop: Crop, step: Step) -> None:
+        if segment_id not in self.kept.known:
+            return
+        self._take_edits()
+        if plane.axis is not None and plane.index is not None:
+            region = slice_region(self.volume.geometry, plane.axis, plane.index)
+        else:
+            key, before = self._on_oblique.get(segment_id, ("", Crop.empty()))
+            region = before.union(crop) if key == _key(plane) else crop
+            self._on_oblique[segment_id] = (_key(plane), crop)
+        self._record(self.kept.write(segment_id, crop, region), step)
+
+    def _show_slice(self, segment_id: str, axis: int, index: int, crop: Crop, step: Step) -> None:
+        """A slice of a run; what a person prompted meanwhile stays."""
+        if self._closed or segment_id not in self.kept.known or (segment_id, index) in self._since_run:
+            return
+        with self._saying():
+            self._record(self.kept.write(segment_id, crop, slice_region(self.volume.geometry, axis, index)), step)
+
+    def _propagated(
+        self, job: Job[PropagationResult], segment_id: str, step: Step, first: int, last: int | None
+    ) -> None:
+        self._propagating = None
+        with self._saying():
+            if job.error is not None and not isinstance(job.error, Cancelled):
+                raise job.error
+            if job.error is None and segment_id in self.kept.known:
+                result = job.result()
+                if result.complete:
+                    self._clear_beside(result, segment_id, step, first, last)
+                self._runs[segment_id] = Propagation(result.axis, result.agreement, result.seeds, result.complete)
+                if result.mask.is_empty:
+                    self.said(Message(f'"{self._name(segment_id)}" was found nowhere; draw a tighter box.', "warning"))
+            kept = "Cancelled; the slices that were finished are kept."
+            if job.error is not None or not job.result().complete:
+                self.said(Message(kept))
+        self._set_status()
+        self.changed("propagation")
+
+    def _clear_beside(
+        self, result: PropagationResult, segment_id: str, step: Step, first: int, last: int | None
+    ) -> None:
+        """Empty the slices of the range in which an earlier run saw the object and this one does not."""
+        axis = result.axis
+        known = self.kept.known[segment_id]
+        for index in range(known.lower[axis], known.upper[axis]):
+            within = first <= index and (last is None or index <= last)
+            if within and index not in result.agreement and (segment_id, index) not in self._since_run:
+                region = slice_region(self.volume.geometry, axis, index)
+                self._record(self.kept.write(segment_id, Crop.empty(), region), step)
+
+    def _travel(self, step: Step, forward: bool) -> None:
+        """Undo or redo a step."""
+        for key, (job, asked) in list(self._asked.items()):
+            if asked is step:
+                job.cancel()
+                del self._asked[key]
+        for _ in range(step.prompt_steps):
+            if forward:
+                self.session.redo()
+            else:
+                self.session.undo()
+        super()._travel(step, forward)
+        unanswered = step if forward else step.before
+        if unanswered is not None and unanswered.ask is not None:
+            unanswered.ask()
+        self.changed("prompts")
+        self._set_status()
+
+    def _push(self, step: Step) -> None:
+        self._dragged = None
+        super()._push(step)
+
+    def _may_travel(self) -> bool:
+        if self._propagating is not None:
+            self.said(Message("A run is going on; cancel it before undoing or redoing.", "warning"))
+        return self._propagating is None
+
+    def _forget(self, segment_id: str) -> int:
+        has_prompts = bool(self.prompts(segment_id))
+        self.session.clear_prompts(segment_id)
+        return int(has_prompts)
+
+    def _later(self, function: Callable[[T], None]) -> Callable[[T], None]:
+        """``function`` on the main thread, whichever thread calls."""
+
+        def hand_over(argument: T) -> None:
+            self._call(lambda: None if self._closed else function(argument))
+
+        return hand_over
+
+    def _prepared(self, job: Job[None]) -> None:
+        if self._preparing and self._preparing[0] is job:
+            self._is_prepared = True
+            self._set_status()
+            if job.error is not None and not isinstance(job.error, Cancelled):
+                self.said(Message(str(job.error), "error"))
+
+    def _on_progress(self, progress: Progress) -> None:
+        text = f"{self._progress.text.split(':')[0]}: {progress.text.lower()}"
+        self._progress = Status("propagating", text, progress.done, progress.total)
+        self._set_status()
+
+    def _set_status(self) -> None:
+        if self._propagating is not None:
+            status = self._progress
+        elif not self._is_prepared:
+            status = Status("embedding", "Preparing this slice")
+        else:
+            status = Status("segmenting", "Segmenting") if self._asked else Status()
+        if status != self.status:
+            self.status = status
+            self.changed("status")
+
+
+def _key(plane: Plane) -> str:
+    """Tells planes apart."""
+    return f"{plane.axis} {plane.index}" if plane.axis is not None else plane.pixel_to_ras.tobytes().hex()

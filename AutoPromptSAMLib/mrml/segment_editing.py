@@ -1,0 +1,299 @@
+"""Segments whose every change is a named step that can be undone, whoever makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+import slicer
+from undo_stack import Signal, SignalContainer, UndoStack
+
+from AutoPromptSAMLib.errors import AutoPromptSAMError
+from AutoPromptSAMLib.geometry import Crop, Volume
+from AutoPromptSAMLib.mrml import segment_list
+from AutoPromptSAMLib.mrml.kept_segments import Flips, KeptSegments
+from AutoPromptSAMLib.mrml.reports import Message
+from AutoPromptSAMLib.mrml.segment_list import SegmentInfo
+from AutoPromptSAMLib.mrml.segments import SegmentWriter
+from AutoPromptSAMLib.mrml.steps import Step
+from AutoPromptSAMLib.mrml.volumes import volume_from_node
+
+UNDO_STEPS = 100  # a choice; a step keeps the block around the voxels that it changed
+
+T = TypeVar("T")
+
+
+class SegmentEditing(SignalContainer):
+    """The segments of one segmentation node on one volume node; ``InteractiveSegmenter`` adds the prompts."""
+
+    changed = Signal(str)
+    said = Signal(Message)
+
+    def __init__(
+        self,
+        volume_node: slicer.vtkMRMLScalarVolumeNode,
+        segmentation_node: slicer.vtkMRMLSegmentationNode,
+        call: Callable[[Callable[[], None]], None],
+        undo_stack: UndoStack | None = None,
+        logic: slicer.vtkSlicerSegmentEditorLogic | None = None,
+    ) -> None:
+        self.volume_node, self.segmentation_node = volume_node, segmentation_node
+        self.volume: Volume = volume_from_node(volume_node)
+        self.undo_stack = UndoStack(undo_limit=UNDO_STEPS) if undo_stack is None else undo_stack
+        self.writer = SegmentWriter(segmentation_node, volume_node, logic)
+        if logic is None:
+            self.writer.logic.SetSegmentationHistory(None)  # the steps of ``undo_stack`` are the history
+        self.surface_shown = False
+        self._call = call
+        self._closed = False
+        self._took_edits = True
+        self.kept = KeptSegments(self.writer, self._edited)
+        self._active: str | None = next(iter(self.kept.known), None)
+        self.undo_stack.index_changed.connect(self._on_history)
+
+    def close(self) -> None:
+        """Let go of the scene."""
+        self._closed = True
+        self.kept.close()
+        self.undo_stack.index_changed.disconnect(self._on_history)
+        self.writer.close()
+
+    # -- segments -----------------------------------------------------------------------------------------------------
+
+    @property
+    def segments(self) -> list[SegmentInfo]:
+        """The segment list, in order."""
+        node, voxel = self.segmentation_node, float(np.prod(self.volume.geometry.spacing)) / 1000
+        ids = segment_list.segment_ids(node)
+        return [segment_list.segment_info(node, id, self.kept.known.get(id, Crop.empty()).count * voxel) for id in ids]
+
+    @property
+    def active_segment(self) -> str | None:
+        """The id of the segment that prompts go to; None when there is no segment."""
+        return self._active
+
+    @active_segment.setter
+    def active_segment(self, segment_id: str | None) -> None:
+        if segment_id != self._active and (segment_id is None or self._segment(segment_id) is not None):
+            self._active = segment_id
+            self.changed("active")
+            self.changed("propagation")
+
+    def add_segment(self, name: str = "", color: Sequence[float] | None = None) -> str:
+        """Add an empty segment and make it the active one; returns its id. Default colour and name are free ones."""
+        node, before = self.segmentation_node, self._active
+        name = segment_list.free_name(node, name)
+        shown = tuple(segment_list.free_color(node) if color is None else color)
+        with self.kept.own_changes():
+            segment_id = self.writer.add_segment(name, shown)
+        self.kept.known[segment_id] = Crop.empty()
+
+        def remove() -> None:
+            self._drop(segment_id)
+            self._activate(before)
+
+        def add() -> None:
+            self.segmentation_node.GetSegmentation().AddEmptySegment(segment_id, name, list(shown))
+            self.kept.known[segment_id] = Crop.empty()
+            self._activate(segment_id)
+
+        self._push(Step(f"Add {name}", self._travel, undone=remove, redone=add))
+        self._activate(segment_id)
+        self.changed("segments")
+        return segment_id
+
+    def remove_segment(self, segment_id: str) -> None:
+        """Remove a segment with its prompts."""
+        segment = self._segment(segment_id)
+        if segment is None or self._is_locked(segment_id):
+            return
+        segmentation = self.segmentation_node.GetSegmentation()
+        at, before = segmentation.GetSegmentIndex(segment_id), self._active
+        info = next(row for row in self.segments if row.id == segment_id)
+        prompt_steps = self._forget(segment_id)
+
+        def remove() -> None:
+            self._drop(segment_id)
+            ids = segment_list.segment_ids(self.segmentation_node)
+            self._activate(before if before != segment_id else ids[min(at, len(ids) - 1)] if ids else None)
+
+        def add() -> None:
+            segmentation.AddEmptySegment(segment_id, info.name, list(info.color))
+            segmentation.SetSegmentIndex(segment_id, at)
+            self.kept.known[segment_id] = Crop.empty()
+            self._activate(before)
+
+        step = Step(f"Remove {info.name}", self._travel, prompt_steps=prompt_steps, undone=add, redone=remove)
+        step.add_flips({segment_id: self.kept.known[segment_id]})
+        with self.kept.own_changes():
+            remove()
+        self._push(step)
+        for what in ("segments", "prompts"):
+            self.changed(what)
+
+    def rename_segment(self, segment_id: str, name: str) -> None:
+        """Give a segment another name."""
+        segment = self._segment(segment_id)
+        if segment is not None and name.strip() and name != segment.GetName():
+            self._set(f"Rename {segment.GetName()}", segment.SetName, segment.GetName(), name.strip())
+
+    def set_segment_color(self, segment_id: str, color: Sequence[float]) -> None:
+        """Give a segment another colour: red, green, blue in 0..1."""
+        segment = self._segment(segment_id)
+        if segment is not None:
+            self._set(f"Colour of {segment.GetName()}", segment.SetColor, segment.GetColor(), list(color))
+
+    def set_segment_visible(self, segment_id: str, visible: bool) -> None:
+        """Show or hide a segment; no undo step."""
+        segment_list.display_of(self.segmentation_node).SetSegmentVisibility(segment_id, visible)
+        self.changed("segments")
+
+    def set_segment_opacity(self, segment_id: str, opacity: float) -> None:
+        """How opaque a segment is drawn, 0..1; no undo step."""
+        segment_list.display_of(self.segmentation_node).SetSegmentOpacity(segment_id, opacity)
+        self.changed("segments")
+
+    def set_segment_locked(self, segment_id: str, locked: bool) -> None:
+        """Keep a segment from being changed by prompts and runs, or let it be changed again."""
+        if self._segment(segment_id) is not None:
+            segment_list.set_locked(self.segmentation_node, segment_id, locked)
+            self.changed("segments")
+
+    def set_surface_shown(self, shown: bool) -> None:
+        """Show the segments as surfaces in 3D views, or not."""
+        segment_list.display_of(self.segmentation_node).SetVisibility3D(shown)
+        self.surface_shown = shown
+        self.update_surfaces()
+
+    def update_surfaces(self) -> None:
+        """Make the surfaces of what the segments are now; hosts call it when nobody works: it takes up to seconds.
+
+        Writing into a segment drops its surface (``KeptSegments``).
+        """
+        if self.surface_shown:
+            with self.kept.own_changes():
+                self.segmentation_node.CreateClosedSurfaceRepresentation()
+
+    # -- history ------------------------------------------------------------------------------------------------------
+
+    def undo(self) -> None:
+        """Take back the last step."""
+        if self._may_travel():
+            self._take_edits()
+            self.undo_stack.undo()
+
+    def redo(self) -> None:
+        """Do the last undone step again."""
+        if self._may_travel():
+            self._take_edits()
+            self.undo_stack.redo()
+
+    @property
+    def undo_text(self) -> str:
+        """What ``undo`` would take back; "" for nothing."""
+        return str(self.undo_stack.undo_text()) if self.undo_stack.can_undo() else ""
+
+    @property
+    def redo_text(self) -> str:
+        """What ``redo`` would do again; "" for nothing."""
+        return str(self.undo_stack.redo_text()) if self.undo_stack.can_redo() else ""
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _segment(self, segment_id: str) -> Any:
+        return segment_list.segment_of(self.segmentation_node, segment_id)
+
+    def _name(self, segment_id: str) -> str:
+        segment = segment_list.segment_of(self.segmentation_node, segment_id)
+        return segment_id if segment is None else str(segment.GetName())
+
+    def _is_locked(self, segment_id: str) -> bool:
+        locked = segment_list.is_locked(self.segmentation_node, segment_id)
+        if locked:
+            self.said(
+                Message(f'"{self._name(segment_id)}" is locked; unlock it in the segment list first.', "warning")
+            )
+        return locked
+
+    def _activate(self, segment_id: str | None) -> None:
+        self._active = segment_id
+        for what in ("active", "propagation"):
+            self.changed(what)
+
+    def _drop(self, segment_id: str) -> None:
+        self.segmentation_node.GetSegmentation().RemoveSegment(segment_id)
+        self.kept.known.pop(segment_id, None)
+
+    def _set(self, text: str, setter: Callable[[T], None], before: T, after: T) -> None:
+        """Set a property of a segment as an undo step."""
+        setter(after)
+        self._push(Step(text, self._travel, undone=lambda: setter(before), redone=lambda: setter(after)))
+        self.changed("segments")
+
+    def _record(self, flips: Flips, step: Step) -> None:
+        step.add_flips(flips)
+        if flips:
+            self.changed("segments")
+
+    def _edited(self) -> None:
+        """Another editor changed something; it is looked at once it is through."""
+        if self._took_edits:
+            self._took_edits = False
+            self._call(self._take_edits)
+
+    def _take_edits(self) -> None:
+        if self._took_edits or self._closed:
+            return
+        self._took_edits = True
+        known = list(self.kept.known)
+        flips = self.kept.take_edits()
+        for segment_id in known:
+            if segment_id not in self.kept.known:
+                self._forget(segment_id)
+                self.undo_stack.clear()  # its steps speak of a segment that is no longer there
+        if self._active not in self.kept.known:
+            self._activate(next(iter(self.kept.known), None))
+        if flips:
+            step = Step(f"Edit {self._name(next(iter(flips)))}", self._travel, by_hand=True)
+            step.add_flips(flips)
+            self._push(step)
+        self.changed("segments")
+
+    def _push(self, step: Step) -> None:
+        self.undo_stack.push(step)
+
+    def _may_travel(self) -> bool:
+        """Whether undo and redo are possible now; says why not."""
+        return True
+
+    def _forget(self, segment_id: str) -> int:
+        """Drop what belongs to a segment that goes; returns how many steps of the session that took."""
+        return 0
+
+    def _travel(self, step: Step, forward: bool) -> None:
+        """Undo or redo a step."""
+        other = step.redone if forward else step.undone
+        with self.kept.own_changes():
+            if other is not None:
+                other()
+            self.kept.flip(step.flips, step.by_hand)
+        self.changed("segments")
+
+    def _on_history(self, *_: object) -> None:
+        self.changed("history")
+
+    @contextmanager
+    def _saying(self) -> Iterator[None]:
+        """Say what is wrong instead of raising it."""
+        try:
+            yield
+        except AutoPromptSAMError as error:
+            self.said(Message(self._worded(str(error)), "error"))
+
+    def _worded(self, text: str) -> str:
+        """A sentence of the session with the names that people gave instead of the ids of segments."""
+        for segment_id in self.kept.known:
+            text = text.replace(f'"{segment_id}"', f'"{self._name(segment_id)}"')
+        return text

@@ -1,0 +1,94 @@
+"""The rows of a segment list: what a person sees and sets of each segment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import slicer
+import vtk
+
+# Okabe and Ito's colours for all kinds of colour vision (jfly.uni-koeln.de/color), the ones that stand out on grey.
+COLORS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2")
+LOCKED = "AutoPromptSAM.locked"  # tag of a segment that nothing may change
+
+
+@dataclass(frozen=True)
+class SegmentInfo:
+    """A row of the segment list; ``color`` red, green, blue and ``opacity`` in 0..1."""
+
+    id: str
+    name: str
+    color: tuple[float, float, float]
+    visible: bool
+    opacity: float
+    locked: bool
+    ml: float
+
+
+def segment_ids(node: slicer.vtkMRMLSegmentationNode) -> list[str]:
+    """The ids of all segments, in order."""
+    return list(node.GetSegmentation().GetSegmentIDs())
+
+
+def segment_of(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> Any:
+    """The vtkSegment with an id, None when there is none."""
+    return node.GetSegmentation().GetSegment(segment_id)
+
+
+def segment_info(node: slicer.vtkMRMLSegmentationNode, segment_id: str, ml: float) -> SegmentInfo:
+    """A segment's row; ``ml``: its volume."""
+    segment, display = segment_of(node, segment_id), display_of(node)
+    r, g, b = segment.GetColor()
+    visible, opacity = bool(display.GetSegmentVisibility(segment_id)), display.GetSegmentOpacity3D(segment_id)
+    return SegmentInfo(segment_id, segment.GetName(), (r, g, b), visible, opacity, is_locked(node, segment_id), ml)
+
+
+def display_of(node: slicer.vtkMRMLSegmentationNode) -> Any:
+    """The display node of a segmentation, made when there is none."""
+    if node.GetDisplayNode() is None:
+        node.CreateDefaultDisplayNodes()
+    return node.GetDisplayNode()
+
+
+def is_locked(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> bool:
+    """Whether a person locked the segment."""
+    text = vtk.reference("")
+    segment = segment_of(node, segment_id)
+    return bool(segment is not None and segment.GetTag(LOCKED, text) and str(text) == "1")
+
+
+def set_locked(node: slicer.vtkMRMLSegmentationNode, segment_id: str, locked: bool) -> None:
+    """Lock or unlock a segment; kept with the segmentation."""
+    segment_of(node, segment_id).SetTag(LOCKED, "1" if locked else "0")
+
+
+def free_color(node: slicer.vtkMRMLSegmentationNode) -> tuple[float, float, float]:
+    """A colour that no segment has yet, told apart by all kinds of colour vision while there are up to seven."""
+    taken = {tuple(round(c, 2) for c in segment_of(node, id).GetColor()) for id in segment_ids(node)}
+    colors = [rgb(color) for color in COLORS]
+    free = [color for color in colors if tuple(round(c, 2) for c in color) not in taken]
+    return free[0] if free else colors[len(segment_ids(node)) % len(colors)]
+
+
+def free_name(node: slicer.vtkMRMLSegmentationNode, name: str = "") -> str:
+    """``name``, or "Segment", with a number when a segment has that name already; a name given is kept if free."""
+    taken = {segment_of(node, id).GetName() for id in segment_ids(node)}
+    if name and name not in taken:
+        return name
+    start = name or "Segment"
+    number = 2 if name else 1
+    while f"{start} {number}" in taken:
+        number += 1
+    return f"{start} {number}"
+
+
+def rgb(color: str) -> tuple[float, float, float]:
+    """Red, green and blue (0..1) of "#RRGGBB"."""
+    return int(color[1:3], 16) / 255, int(color[3:5], 16) / 255, int(color[5:7], 16) / 255
+
+
+def hexadecimal(color: Sequence[float]) -> str:
+    """ "#RRGGBB" of red, green and blue in 0..1."""
+    return "#" + "".join(f"{round(255 * min(max(c, 0), 1)):02X}" for c in color[:3])

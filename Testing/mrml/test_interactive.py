@@ -1,0 +1,416 @@
+"""The interactive part on a real scene: prompts become voxels, each thing a person did is one step of the history."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+
+from AutoPromptSAMLib.geometry import Crop, slice_plane
+from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
+from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
+from AutoPromptSAMLib.mrml.volumes import volume_from_node, volume_to_node
+from AutoPromptSAMLib.prompts import Box, MaskPrompt, Point
+from AutoPromptSAMLib.session.local import LocalSession
+
+from ..threshold_backbone import ThresholdBackbone, rod
+
+SLICES = range(2, 9)
+
+
+class Host:
+    """A host with a main thread of its own: what it is handed waits until ``settle``."""
+
+    def __init__(self, scene: Any, backbone: Any = None) -> None:
+        volume, self.truth = rod(SLICES)
+        self.volume_node = volume_to_node(volume, scene)
+        self.segmentation_node = create_segmentation(self.volume_node)
+        self.backbone = ThresholdBackbone() if backbone is None else backbone
+        self.session = LocalSession(self.backbone)
+        self.calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.segmenter = InteractiveSegmenter(self.session, self.volume_node, self.segmentation_node, self.calls.put)
+        self.said: list[str] = []
+        self.changed: list[str] = []
+        self._hear = lambda message: self.said.append(message.text)
+        self.segmenter.said.connect(self._hear)
+        self.segmenter.changed.connect(self.changed.append)
+
+    def settle(self) -> None:
+        """Go on until nothing is being done any more."""
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            try:
+                self.calls.get(timeout=0.05)()
+            except queue.Empty:
+                if self.segmenter.status.phase == "ready":
+                    return
+        raise AssertionError(f"still {self.segmenter.status}")
+
+    def plane(self, index: int) -> Any:
+        return slice_plane(self.segmenter.volume.geometry, 0, index, square_pixels=False)
+
+    def box(self, index: int, grow: int = 0) -> Box:
+        rows, cols = np.nonzero(self.truth[index])
+        corners = (cols.min() - grow, rows.min() - grow, cols.max() + grow, rows.max() + grow)
+        return Box.on_plane(self.plane(index), corners)
+
+    def point(self, i: int, j: int, k: int, positive: bool = True) -> Point:
+        return Point(self.segmenter.volume.geometry.ras_from_ijk([[i, j, k]])[0], positive)
+
+    def voxels(self, segment_id: str | None = None) -> np.ndarray:
+        """A segment as it is in the scene."""
+        writer = SegmentWriter(self.segmentation_node, self.volume_node)
+        crop = writer.read(segment_id or self.segmenter.active_segment or "")
+        writer.close()
+        return crop.to_full(self.truth.shape)
+
+    def only(self, *indices: int) -> np.ndarray:
+        """The truth on some slices."""
+        expected = np.zeros_like(self.truth)
+        expected[list(indices)] = self.truth[list(indices)]
+        return expected
+
+
+@pytest.fixture
+def host(scene: Any) -> Iterator[Host]:
+    host = Host(scene)
+    yield host
+    host.segmenter.close()
+    host.session.close(cancel=True)
+
+
+def test_a_box_makes_a_segment_and_finds_the_object_on_its_slice(host: Host) -> None:
+    host.segmenter.add_prompt(host.box(5))
+    assert host.segmenter.status.phase == "segmenting"
+    host.settle()
+    assert np.array_equal(host.voxels(), host.only(5))
+    (row,) = host.segmenter.segments
+    assert row.ml == pytest.approx(host.truth[5].sum() * 0.8 * 0.8 * 3 / 1000)
+    assert host.said == []
+    assert {"segments", "prompts", "history", "status"} <= set(host.changed)
+
+
+def test_undo_takes_back_one_thing_at_a_time_and_redo_does_it_again(host: Host) -> None:
+    host.segmenter.add_prompt(host.box(5))
+    host.settle()
+    host.segmenter.add_prompt(host.box(3))
+    host.settle()
+    states = [(host.voxels(), len(host.segmenter.prompts()))]
+    texts = []
+    for _ in range(2):
+        texts.append(host.segmenter.undo_text)
+        host.segmenter.undo()
+        host.settle()
+        states.append((host.voxels(), len(host.segmenter.prompts())))
+    assert texts == ["Add box", "Add box"]
+    assert np.array_equal(states[1][0], host.only(5))
+    assert not states[2][0].any()
+    assert [count for _, count in states] == [2, 1, 0]
+    assert host.segmenter.undo_text == "Add Segment 1"
+    host.segmenter.undo()
+    assert host.segmenter.segments == []
+    for _ in range(3):
+        host.segmenter.redo()
+        host.settle()
+    assert host.segmenter.redo_text == ""
+    assert np.array_equal(host.voxels(), states[0][0])
+    assert len(host.segmenter.prompts()) == 2
+
+
+def test_undo_before_the_answer_came_leaves_no_trace_and_redo_brings_it(host: Host) -> None:
+    host.segmenter.add_prompt(host.box(5))
+    host.segmenter.undo()
+    host.settle()
+    assert not host.voxels().any()
+    host.segmenter.redo()
+    host.settle()
+    assert np.array_equal(host.voxels(), host.only(5))
+
+
+def test_of_two_quick_prompts_undo_shows_the_answer_to_the_first(host: Host) -> None:
+    host.segmenter.add_prompt(host.box(5))
+    host.segmenter.add_prompt(host.point(22, 22, 5, positive=False))
+    host.settle()
+    host.segmenter.undo()
+    host.settle()
+    assert np.array_equal(host.voxels(), host.only(5))
+    host.segmenter.undo()
+    assert not host.voxels().any()
+
+
+def test_dragging_is_one_step(host: Host) -> None:
+    box = host.box(5)
+    host.segmenter.add_prompt(host.box(5, grow=-4))
+    (given,) = host.segmenter.prompts()
+    host.settle()
+    before = host.voxels()
+    count = host.segmenter.undo_stack.n_commands()
+    for grow in (-3, -2, -1, 0):
+        moved = host.box(5, grow)
+        prompt = Box(moved.center_ras, moved.axes, moved.size_mm, id=given.id)
+        host.segmenter.replace_prompt(prompt, final=grow == 0)
+        host.settle()
+    assert host.segmenter.undo_stack.n_commands() == count + 1
+    assert np.array_equal(host.voxels(), host.only(5))
+    assert np.allclose(host.segmenter.prompts()[0].size_mm, box.size_mm)
+    host.segmenter.undo()
+    host.settle()
+    assert np.array_equal(host.voxels(), before)
+    assert host.segmenter.prompts() == (given,)
+
+
+def test_removing_the_last_prompt_of_a_slice_empties_it(host: Host) -> None:
+    for index in (3, 5):
+        host.segmenter.add_prompt(host.box(index))
+        host.settle()
+    host.segmenter.remove_prompt(host.segmenter.prompts()[0].id)
+    host.settle()
+    assert np.array_equal(host.voxels(), host.only(5))
+
+
+def test_a_run_fills_the_volume_as_one_step(host: Host) -> None:
+    host.segmenter.add_prompt(host.box(5))
+    host.settle()
+    host.segmenter.propagate()
+    host.settle()
+    assert np.array_equal(host.voxels(), host.truth)
+    run = host.segmenter.propagation()
+    assert run is not None
+    assert run.complete
+    assert sorted(run.agreement) == list(SLICES)
+    assert list(run.seeds) == [5]
+    assert host.segmenter.undo_text == "Propagate Segment 1"
+    host.segmenter.undo()
+    assert np.array_equal(host.voxels(), host.only(5))
+    host.segmenter.redo()
+    assert np.array_equal(host.voxels(), host.truth)
+
+
+def test_a_cancelled_run_keeps_what_is_done_and_says_so(host: Host) -> None:
+    host.segmenter.add_prompt(host.box(5))
+    host.settle()
+    host.segmenter.propagate()
+    while not (host.voxels()[6]).any():
+        host.calls.get(timeout=10)()
+    host.segmenter.cancel()
+    host.settle()
+    assert host.voxels()[6].any()
+    assert any("kept" in text for text in host.said)
+    host.segmenter.propagate()
+    host.settle()
+    assert np.array_equal(host.voxels(), host.truth)
+
+
+def test_what_another_editor_paints_is_a_step_and_a_run_takes_it_as_it_is(host: Host) -> None:
+    host.segmenter.add_prompt(host.box(5))
+    host.settle()
+    segment_id = host.segmenter.active_segment
+    painter = SegmentWriter(host.segmentation_node, host.volume_node)
+    painted = np.zeros_like(host.truth)
+    painted[7, 18:24, 19:25] = True
+    painter.write(segment_id, Crop.from_full(painted), "add")
+    host.settle()
+    assert host.segmenter.undo_text == "Edit Segment 1"
+    host.segmenter.undo()
+    assert np.array_equal(host.voxels(), host.only(5))
+    host.segmenter.redo()
+    assert np.array_equal(host.voxels(), host.only(5) | painted)
+    host.segmenter.propagate()
+    host.settle()
+    assert np.array_equal(host.voxels()[7], painted[7])
+    assert [p.type for p in host.segmenter.prompts()] == ["box", "mask"]
+    host.segmenter.undo()
+    assert [p.type for p in host.segmenter.prompts()] == ["box"]
+    painter.close()
+
+
+def test_a_click_corrects_the_mask_that_is_there_however_it_came(host: Host) -> None:
+    segment_id = host.segmenter.add_segment("loaded")
+    painter = SegmentWriter(host.segmentation_node, host.volume_node)
+    painter.write(segment_id, Crop.from_full(host.only(4)), "add")
+    host.settle()
+    host.segmenter.show_plane(host.plane(4))
+    host.segmenter.add_prompt(host.point(22, 15, 4, positive=False))
+    host.settle()
+    found = host.voxels()
+    assert not found[4, 15, 22]
+    assert found[4].sum() > 0.5 * host.truth[4].sum()
+    assert isinstance(host.segmenter.prompts()[0], MaskPrompt)
+    host.segmenter.undo()
+    assert np.array_equal(host.voxels(), host.only(4))
+    assert host.segmenter.prompts() == ()
+    painter.close()
+
+
+def test_nothing_changes_a_locked_segment(host: Host) -> None:
+    host.segmenter.add_prompt(host.box(5))
+    host.settle()
+    first = host.segmenter.active_segment
+    assert first is not None
+    host.segmenter.set_segment_locked(first, True)
+    host.segmenter.add_prompt(host.box(3))
+    host.segmenter.propagate()
+    host.segmenter.remove_prompt(host.segmenter.prompts()[0].id)
+    host.settle()
+    assert len(host.said) == 3
+    assert all("is locked" in text for text in host.said)
+    # Nor does another segment, even where it may overwrite all.
+    node = host.segmenter.writer.editor_node
+    node.SetOverwriteMode(node.OverwriteAllSegments)
+    host.segmenter.add_segment("other")
+    host.segmenter.add_prompt(host.box(5, grow=2))
+    painter = SegmentWriter(host.segmentation_node, host.volume_node)
+    painter.write(first, Crop.from_full(host.only(5)), "erase")
+    host.settle()
+    assert np.array_equal(host.voxels(first), host.only(5))
+    assert not host.voxels().any()
+    painter.close()
+
+
+def test_overwriting_another_segment_is_undone_for_both(host: Host) -> None:
+    host.segmenter.add_prompt(host.box(5))
+    host.settle()
+    first = host.segmenter.active_segment
+    node = host.segmenter.writer.editor_node
+    node.SetOverwriteMode(node.OverwriteAllSegments)
+    host.segmenter.add_segment("other")
+    host.segmenter.add_prompt(host.box(5))
+    host.settle()
+    assert not host.voxels(first).any()
+    assert np.array_equal(host.voxels(), host.only(5))
+    host.segmenter.undo()
+    assert np.array_equal(host.voxels(first), host.only(5))
+    assert not host.voxels().any()
+
+
+def test_a_removed_segment_comes_back_with_all_that_it_had(host: Host) -> None:
+    host.segmenter.add_prompt(host.box(5))
+    host.settle()
+    first = host.segmenter.active_segment
+    assert first is not None
+    host.segmenter.rename_segment(first, "liver")
+    host.segmenter.add_segment("spleen")
+    host.segmenter.remove_segment(first)
+    assert [row.name for row in host.segmenter.segments] == ["spleen"]
+    host.segmenter.undo()
+    host.settle()
+    assert [row.name for row in host.segmenter.segments] == ["liver", "spleen"]
+    assert np.array_equal(host.voxels(first), host.only(5))
+    assert len(host.segmenter.prompts(first)) == 1
+    for text in ("Add spleen", "Rename Segment 1", "Add box"):
+        assert host.segmenter.undo_text == text
+        host.segmenter.undo()
+
+
+def test_the_shown_slice_and_its_neighbours_are_encoded_ahead(host: Host) -> None:
+    host.segmenter.show_plane(host.plane(5))
+    assert host.segmenter.status.phase == "embedding"
+    host.settle()
+    host.session.prepare(host.plane(5)).result(20)  # the neighbours were handed in before
+    encoded = host.backbone.encoded
+    assert encoded == 2  # slices 3 to 7: the rod moves between 5 and 6 only
+    for index in range(3, 8):
+        host.segmenter.add_prompt(host.box(index))
+        host.settle()
+    assert host.backbone.encoded == encoded
+    host.segmenter.add_prompt(host.box(8))
+    host.settle()
+    host.segmenter.show_plane(host.plane(9))
+    host.settle()
+    host.session.prepare(host.plane(9)).result(20)
+    assert host.backbone.encoded > encoded
+
+
+def test_prompts_come_back_from_a_file_with_their_masks(host: Host, scene: Any) -> None:
+    host.segmenter.add_segment("liver")
+    for index in (3, 5):
+        host.segmenter.add_prompt(host.box(index))
+        host.settle()
+    file = host.segmenter.export_prompts()
+    assert list(file.objects) == ["liver"]
+    other = Host(scene)
+    other.segmenter.import_prompts(file)
+    other.settle()
+    assert [row.name for row in other.segmenter.segments] == ["liver"]
+    assert np.array_equal(other.voxels(), host.only(3, 5))
+    other.segmenter.close()
+    other.session.close()
+
+
+def test_prompts_of_another_image_are_refused_and_change_nothing(host: Host) -> None:
+    host.segmenter.add_prompt(host.box(5))
+    host.settle()
+    file = host.segmenter.export_prompts()
+    file.geometry = host.segmenter.volume.geometry.transformed(np.diag([1.0, 1.0, 2.0, 1.0]))
+    file.objects["new"] = file.objects.pop("Segment 1")
+    host.segmenter.import_prompts(file)
+    assert len(host.said) == 1
+    assert "load the image they belong to" in host.said[0]
+    assert [row.name for row in host.segmenter.segments] == ["Segment 1"]
+    assert len(host.segmenter.prompts()) == 1
+
+
+def test_errors_speak_of_segments_by_name(host: Host) -> None:
+    host.segmenter.add_segment("liver")
+    host.segmenter.propagate()
+    outside = host.segmenter.volume.geometry.ras_from_ijk([[500, 20, 5]])[0]
+    host.segmenter.add_prompt(Point(outside))
+    host.segmenter.add_prompt(Box.on_plane(host.plane(10), (30, 30, 40, 40)))  # there is nothing
+    host.settle()
+    assert len(host.said) == 3
+    assert host.said[0].startswith('"liver" has no prompts')
+    assert "outside the image" in host.said[1]
+    assert '"liver"' in host.said[2]
+
+
+def test_a_click_during_a_run_is_answered_at_once_and_stays(host: Host) -> None:
+    host.segmenter.add_prompt(host.box(5))
+    host.settle()
+    host.segmenter.propagate()
+    host.segmenter.add_prompt(host.box(8, grow=-3))
+    host.settle()
+    rows, cols = np.nonzero(host.voxels()[8])
+    inner = np.nonzero(host.truth[8])
+    assert rows.min() >= inner[0].min() + 3
+    assert cols.max() <= inner[1].max() - 3
+    assert np.array_equal(host.voxels()[6], host.truth[6])
+
+
+def test_a_segment_removed_elsewhere_takes_its_prompts_along(host: Host) -> None:
+    host.segmenter.add_prompt(host.box(5))
+    host.settle()
+    host.segmentation_node.GetSegmentation().RemoveSegment(host.segmenter.active_segment)
+    host.settle()
+    assert host.segmenter.segments == []
+    assert host.segmenter.active_segment is None
+    assert host.segmenter.prompts() == ()
+    assert host.segmenter.undo_text == ""
+
+
+def test_surfaces_are_made_when_asked_for_and_never_show_what_was(host: Host) -> None:
+    host.segmenter.add_prompt(host.box(5))
+    host.settle()
+    segment = host.segmentation_node.GetSegmentation().GetSegment(host.segmenter.active_segment)
+    assert segment.GetRepresentation("Closed surface") is None
+    host.segmenter.set_surface_shown(True)
+    first = segment.GetRepresentation("Closed surface").GetBounds()
+    host.segmenter.propagate()
+    host.settle()
+    assert segment.GetRepresentation("Closed surface") is None
+    host.segmenter.update_surfaces()
+    assert segment.GetRepresentation("Closed surface").GetBounds()[5] > first[5]
+    assert host.segmenter.undo_text == "Propagate Segment 1"
+    host.segmenter.set_surface_shown(False)
+    host.segmenter.undo()
+    host.segmenter.update_surfaces()
+    assert segment.GetRepresentation("Closed surface") is None
+
+
+def test_voxels_are_those_of_the_volume_nodes_image(host: Host) -> None:
+    assert volume_from_node(host.volume_node).geometry.close_to(host.segmenter.volume.geometry)
+    assert isinstance(host.segmentation_node, slicer.vtkMRMLSegmentationNode)
