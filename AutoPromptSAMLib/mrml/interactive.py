@@ -101,6 +101,17 @@ class InteractiveSegmenter(SegmentEditing):
                 raise
             self._prompted(f"Add {prompt.type}", segment_id, plane, steps + 1)
 
+    def add_mask_prompt(self, segment_id: str) -> None:
+        """Give the active segment what another one has on the shown slice as a mask prompt."""
+        shown = self._plane
+        content = Crop.empty()
+        if shown is not None and shown.axis is not None and shown.index is not None:
+            content = self.kept.slice_of(segment_id, shown.axis, shown.index)
+        with self._saying():
+            if content.is_empty:
+                raise PromptError(f'"{self._name(segment_id)}" is not on this slice; go to a slice where it is.')
+            self.add_prompt(MaskPrompt(content, self.volume.geometry))
+
     def replace_prompt(self, prompt: Prompt, final: bool = True) -> None:
         """Put a prompt in the place of the one with its id, as a handle is dragged; ``final`` when it was let go.
 

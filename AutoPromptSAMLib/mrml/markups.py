@@ -27,6 +27,7 @@ from AutoPromptSAMLib.mrml.volumes import geometry_from_node
 from AutoPromptSAMLib.prompts import PERSON, Box, Doodle, MaskPrompt, Point, Prompt, Source, new_id
 
 TAG = "AutoPromptSAM.prompt"
+CLEARLY_THICKER = 1.5  # times as thick as it was shown, a flat box has become solid. A choice.
 POSITIVE = "AutoPromptSAM.positive"  # node attribute: "0" makes new points and strokes of the node negative
 
 
@@ -117,6 +118,7 @@ def write_points(node: slicer.vtkMRMLMarkupsFiducialNode, points: Iterable[Point
 def read_box(node: slicer.vtkMRMLMarkupsROINode, taken: Collection[str] = ()) -> Box | None:
     """The box of a ROI, None while it is not placed; it gets a new id when it has none or one of ``taken``.
 
+    A flat box that is shown with a thickness (see ``write_box``) stays flat until a person makes it clearly thicker.
     Raises GeometryError for transforms that bend or shear it, PromptError when it has less than two sides.
     """
     if node.GetNumberOfDefinedControlPoints() == 0:
@@ -126,12 +128,17 @@ def read_box(node: slicer.vtkMRMLMarkupsROINode, taken: Collection[str] = ()) ->
     axes, lengths = _unit_rows(matrix[:3, :3].T, node)
     tag = _node_tag(node, taken)
     size = np.array(node.GetSize()) * lengths
+    flat = tag.get("flat")
+    if flat is not None and size[flat["axis"]] <= CLEARLY_THICKER * flat["shown_mm"]:
+        size[flat["axis"]] = 0.0
     return Box(matrix[:3, 3], axes, size, id=tag["id"], source=_source(tag))
 
 
-def write_box(node: slicer.vtkMRMLMarkupsROINode, box: Box) -> None:
+def write_box(node: slicer.vtkMRMLMarkupsROINode, box: Box, shown_mm: float = 0.0) -> None:
     """Make a ROI the box. ROIs are right-handed: of a left-handed box the third axis is turned round.
 
+    ``shown_mm``: thickness that a flat box gets in the view, as handles of a ROI without any cannot be dragged;
+    ``read_box`` gives the flat box back.
     Raises GeometryError for transforms of the node that bend or shear it.
     """
     to_node = np.linalg.inv(node_to_world(node))
@@ -140,10 +147,15 @@ def write_box(node: slicer.vtkMRMLMarkupsROINode, box: Box) -> None:
     matrix[:3, :3] = axes.T
     matrix[:3, 2] *= np.sign(np.linalg.det(axes))
     matrix[:3, 3] = to_node[:3, :3] @ box.center_ras + to_node[:3, 3]
+    tag, size = _tag(box.id, True, box.source), np.array(box.size_mm)
+    if box.is_flat and shown_mm > 0:
+        axis = int(size.argmin())
+        size[axis] = shown_mm
+        tag["flat"] = {"axis": axis, "shown_mm": shown_mm}
     with _one_event(node):
-        node.SetSize(*(box.size_mm * lengths))
+        node.SetSize(*(size * lengths))
         node.SetAndObserveObjectToNodeMatrix(matrix_from_array(matrix))
-        node.SetAttribute(TAG, json.dumps(_tag(box.id, True, box.source)))
+        node.SetAttribute(TAG, json.dumps(tag))
 
 
 def read_doodle(node: slicer.vtkMRMLMarkupsCurveNode, taken: Collection[str] = ()) -> Doodle | None:
@@ -265,7 +277,17 @@ def _parse(text: str | None) -> dict[str, Any] | None:
     kinds = {"id": str, "positive": bool, "source": str, "name": str}
     if not isinstance(tag, dict) or any(not isinstance(tag.get(key), kind) for key, kind in kinds.items()):
         return None
+    if not _is_flat_entry(tag.get("flat")):
+        return None
     return tag if tag["id"] and tag["source"] in ("person", "prompter") else None
+
+
+def _is_flat_entry(flat: Any) -> bool:
+    """Whether the entry "flat" of a tag is what ``write_box`` puts there, or nothing."""
+    if flat is None:
+        return True
+    known = isinstance(flat, dict) and flat.get("axis") in (0, 1, 2)
+    return known and isinstance(flat.get("shown_mm"), int | float)
 
 
 def _source(tag: dict[str, Any]) -> Source:

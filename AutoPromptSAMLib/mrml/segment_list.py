@@ -9,8 +9,9 @@ from typing import Any
 import slicer
 import vtk
 
-# Okabe and Ito's colours for all kinds of colour vision (jfly.uni-koeln.de/color), the ones that stand out on grey.
-COLORS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2")
+# Okabe and Ito's colours for all kinds of colour vision (jfly.uni-koeln.de/color), the ones that stand out on grey;
+# those like the prompts' own (blue for, orange against) come last.
+COLORS = ("#009E73", "#F0E442", "#CC79A7", "#E69F00", "#56B4E9", "#D55E00", "#0072B2")
 LOCKED = "AutoPromptSAM.locked"  # tag of a segment that nothing may change
 
 

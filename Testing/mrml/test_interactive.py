@@ -247,6 +247,23 @@ def test_a_click_corrects_the_mask_that_is_there_however_it_came(host: Host) -> 
     painter.close()
 
 
+def test_what_another_segment_has_on_the_slice_becomes_a_mask_prompt(host: Host) -> None:
+    host.segmenter.add_prompt(host.box(5))
+    host.settle()
+    first = host.segmenter.active_segment
+    assert first is not None
+    host.segmenter.add_segment("copy")
+    host.segmenter.show_plane(host.plane(4))
+    host.segmenter.add_mask_prompt(first)
+    assert len(host.said) == 1
+    assert "is not on this slice" in host.said[0]
+    host.segmenter.show_plane(host.plane(5))
+    host.segmenter.add_mask_prompt(first)
+    host.settle()
+    assert np.array_equal(host.voxels(), host.only(5))
+    assert isinstance(host.segmenter.prompts()[0], MaskPrompt)
+
+
 def test_nothing_changes_a_locked_segment(host: Host) -> None:
     host.segmenter.add_prompt(host.box(5))
     host.settle()

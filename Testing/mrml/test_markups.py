@@ -303,3 +303,33 @@ def test_mask_of_another_grid_is_refused(writer: SegmentWriter) -> None:
 def test_tags_are_where_the_documentation_says(scene: Any) -> None:
     (node,) = nodes_from_prompts(scene, [Box([1, 2, 3], np.eye(3), [4, 5, 6], id="box1")])
     assert '"id": "box1"' in node.GetAttribute(TAG)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_flat_box_that_is_shown_thick_stays_flat(scene: Any, put_under: Callable[..., Any], scale: float) -> None:
+    roi = add(scene, "ROI")
+    put_under(roi, np.diag([scale, scale, scale, 1.0]))
+    box = Box([1, 2, 3], np.eye(3), [4, 0, 6], source=PROMPTER)
+    write_box(roi, box, shown_mm=2.5)
+    assert np.allclose(roi.GetSize(), np.array([4, 2.5, 6]) / scale)
+    assert read_box(roi) == box
+    roi.SetSize(*np.array([5, 3.5, 6]) / scale)
+    assert np.allclose(read_box(roi).size_mm, [5, 0, 6])
+    roi.SetSize(*np.array([5, 4, 6]) / scale)
+    assert np.allclose(read_box(roi).size_mm, [5, 4, 6])
+    solid = Box([1, 2, 3], np.eye(3), [4, 5, 6], id=box.id)
+    write_box(roi, solid, shown_mm=2.5)
+    assert read_box(roi) == solid
+    write_box(roi, box)
+    assert read_box(roi) == box
+
+
+@pytest.mark.parametrize("flat", ['"flat": 3', '"flat": {"axis": 3, "shown_mm": 1}', '"flat": {"axis": 1}'])
+def test_damaged_thickness_makes_a_new_tag(scene: Any, flat: str) -> None:
+    roi = add(scene, "ROI")
+    write_box(roi, Box([1, 2, 3], np.eye(3), [4, 5, 6], id="box1"))
+    roi.SetAttribute(TAG, roi.GetAttribute(TAG)[:-1] + f", {flat}}}")
+    box = read_box(roi)
+    assert box.size_mm.tolist() == [4, 5, 6]
+    assert box.id != "box1"
+    assert read_box(roi) == box

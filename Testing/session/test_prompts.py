@@ -244,3 +244,45 @@ def test_a_new_image_starts_without_prompts(threshold_session: MakeSession) -> N
     assert dict(session.objects) == {}
     assert session.undo() is None
     assert session.redo() is None
+
+
+def test_replacing_and_clearing_are_steps_too(threshold_session: MakeSession) -> None:
+    volume, _ = rod(range(12))
+    session = threshold_session(volume)
+    a = point(volume, 20, 20, 1)
+    session.add_prompt("liver", a)
+    moved = Point(point(volume, 21, 20, 1).ras, id=a.id)
+    session.replace_prompt("liver", moved)
+    assert session.objects["liver"].prompts == (moved,)
+    session.clear_prompts("liver")
+    session.clear_prompts("liver")  # nothing left: no step
+    session.clear_prompts("spleen")
+    assert not session.objects["liver"]
+    assert [session.undo() for _ in range(3)] == ["Clear prompts", "Change point", "Add point"]
+    assert [session.redo() for _ in range(2)] == ["Add point", "Change point"]
+    assert session.objects["liver"].prompts == (moved,)
+
+
+def test_a_prompt_is_replaced_by_one_that_fits_or_not_at_all(threshold_session: MakeSession) -> None:
+    volume, _ = rod(range(12))
+    session = threshold_session(volume)
+    a = point(volume, 20, 20, 1)
+    session.add_prompt("liver", a)
+    with pytest.raises(PromptError, match="outside the image"):
+        session.replace_prompt("liver", Point(point(volume, 900, 20, 1).ras, id=a.id))
+    with pytest.raises(PromptError, match="There is no prompt"):
+        session.replace_prompt("liver", point(volume, 20, 20, 1))
+    with pytest.raises(PromptError, match="There is no object"):
+        session.replace_prompt("spleen", a)
+    assert session.objects["liver"].prompts == (a,)
+    assert session.undo() == "Add point"
+
+
+def test_a_prepared_slice_is_not_encoded_again(threshold_session: MakeSession) -> None:
+    volume, truth = rod(range(12))
+    session = threshold_session(volume)
+    session.prepare(slice_plane(volume.geometry, 0, 5)).result(20)
+    assert session.backbone.encoded == 1
+    session.add_prompt("rod", slice_box(volume, truth, 0, 5))
+    session.segment("rod", slice_plane(volume.geometry, 0, 5)).result(20)
+    assert session.backbone.encoded == 1
