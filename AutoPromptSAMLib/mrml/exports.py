@@ -1,0 +1,174 @@
+"""A person's work as files, and files as prompts and segments."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+from undo_stack import UndoCommand
+
+from AutoPromptSAMLib.errors import AutoPromptSAMError, GeometryError, StorageError
+from AutoPromptSAMLib.geometry import Crop, VolumeGeometry
+from AutoPromptSAMLib.grid import BoolArray
+from AutoPromptSAMLib.image_reader import check_readable, header_entries, read_header
+from AutoPromptSAMLib.images import load_segmentation, save_segmentation
+from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Message
+from AutoPromptSAMLib.mrml.labelmaps import Lattice
+from AutoPromptSAMLib.mrml.persistence import SceneState, save_scene, store_state
+from AutoPromptSAMLib.mrml.transforms import matrix_from_array
+from AutoPromptSAMLib.prompt_file import load_prompts, save_prompts
+
+SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".mrb", ".json")
+
+
+def export(
+    segmenter: InteractiveSegmenter, path: str | os.PathLike[str], settings: dict[str, Any] | None = None
+) -> None:
+    """Write the work to a file, whole or not at all: what it holds says its name.
+
+    - .seg.nrrd: the segments, as Slicer writes them; .nii.gz, .nii: a label map, values in the list's order from 1.
+    - .mrb: the whole scene, with the prompts and ``settings`` (anything that JSON can hold).
+    - .json: the prompts, to be replayed.
+
+    Raises AutoPromptSAMError: segments that overlap do not fit into a label map, there is nothing to write, the disk
+    is full, the name ends otherwise.
+    """
+    prepare_export(segmenter, path, settings)()
+
+
+def prepare_export(
+    segmenter: InteractiveSegmenter, path: str | os.PathLike[str], settings: dict[str, Any] | None = None
+) -> Callable[[], None]:
+    """The first half of ``export``, on the host's main thread; the function that is returned does the rest on any.
+
+    Of a scene (.mrb) all is done in the first half: nobody may change it meanwhile.
+    """
+    path = Path(path)
+    name = path.name.lower()
+    if name.endswith(".mrb"):
+        _export_scene(segmenter, path, settings or {})
+        return lambda: None
+    if name.endswith(".json"):
+        prompts = segmenter.export_prompts()
+        if not prompts.objects:
+            raise AutoPromptSAMError("There are no prompts to export; give a segment a box or a click first.")
+        return lambda: save_prompts(path, prompts.objects, prompts.model, prompts.geometry)
+    if not name.endswith(SUFFIXES):
+        raise StorageError(f"{path.name} has no known file type; export as .seg.nrrd, .nii.gz, .mrb or .json.")
+    rows = segmenter.segments
+    if not rows:
+        raise AutoPromptSAMError("There are no segments to export; make one first.")
+    names = _names(row.name for row in rows)
+    crops = {name: segmenter.writer.read(row.id) for name, row in zip(names, rows, strict=True)}
+    colors = {name: row.color for name, row in zip(names, rows, strict=True)}
+    return lambda: save_segmentation(path, crops, segmenter.volume.geometry, colors)
+
+
+def import_file(segmenter: InteractiveSegmenter, path: str | os.PathLike[str]) -> None:
+    """Take prompts (.json) over and find their slices again, or add the segments of a .seg.nrrd or a label map.
+
+    Segments must lie on the image's voxels; a file that is cropped to its segments, or turned, is fine. Raises
+    AutoPromptSAMError: the file is damaged or none of these, or belongs to another image.
+    """
+    path = Path(path)
+    check_readable(path)
+    if path.name.lower().endswith(".json"):
+        segmenter.import_prompts(load_prompts(path))
+        return
+    masks, geometry = load_segmentation(path)
+    placed = [_placed(mask, geometry, segmenter.volume.geometry, path) for mask in masks.values()]
+    if not placed:
+        raise AutoPromptSAMError(f"{path.name} has no segments; choose a file with at least one.")
+    header = header_entries(read_header(path))
+    with segmenter.undo_stack.group_undo_commands(f"Import {path.name}"):
+        for number, (name, crop) in enumerate(zip(masks, placed, strict=True)):
+            segment_id = segmenter.add_segment(name, _color(header.get(f"Segment{number}_Color")))
+            segmenter.undo_stack.push(_Fill(segmenter, {segment_id: crop}))
+    segmenter.said(Message(f"{len(placed)} segments of {path.name} were added."))
+
+
+class _Fill(UndoCommand):
+    """Fills segments that were just added; what a person imports counts as painted: no run may change it."""
+
+    def __init__(self, segmenter: InteractiveSegmenter, crops: dict[str, Crop]) -> None:
+        super().__init__()
+        self.segmenter, self.crops = segmenter, crops
+        self.redo()
+
+    def redo(self) -> None:
+        self.segmenter.kept.flip(self.crops, by_hand=True)
+        self.segmenter.changed("segments")
+
+    undo = redo  # flipped twice, voxels are as they were
+
+
+def _export_scene(segmenter: InteractiveSegmenter, path: Path, settings: dict[str, Any]) -> None:
+    scene = segmenter.volume_node.GetScene()
+    prompts = segmenter.session.export_prompts()
+    there = {row.id for row in segmenter.segments}
+    prompts.objects = {id: given for id, given in prompts.objects.items() if id in there}
+    store_state(scene, SceneState(prompts, settings, segmenter.volume_node, segmenter.segmentation_node))
+    with _names_for_files(scene):
+        save_scene(scene, path)
+
+
+@contextmanager
+def _names_for_files(scene: slicer.vtkMRMLScene) -> Iterator[None]:
+    """Nodes without & and the like in their names: Slicer names files by them and cannot read such a scene again."""
+    nodes = scene.GetNodesByClass("vtkMRMLStorableNode")
+    nodes.UnRegister(None)  # the scene hands the collection over with a reference of its own
+    names = {nodes.GetItemAsObject(n): nodes.GetItemAsObject(n).GetName() for n in range(nodes.GetNumberOfItems())}
+    odd = {node: name for node, name in names.items() if name and re.search("[&<>\"']", name)}
+    for node, name in odd.items():
+        node.SetName(re.sub("[&<>\"']", "_", name))
+    try:
+        yield
+    finally:
+        for node, name in odd.items():
+            node.SetName(name)
+
+
+def _names(names: Iterable[str]) -> list[str]:
+    """The names, made different from each other: files are read by them."""
+    different: list[str] = []
+    for name in names:
+        start, number = name or "Segment", 1
+        name = start
+        while name in different:
+            number += 1
+            name = f"{start} ({number})"
+        different.append(name)
+    return different
+
+
+def _placed(mask: BoolArray, geometry: VolumeGeometry, wanted: VolumeGeometry, path: Path) -> Crop:
+    """A mask of one grid as crop of another on the same voxels; GeometryError when they are not."""
+    crop = Crop.from_full(mask)
+    if geometry.close_to(wanted):
+        return crop
+    image = slicer.vtkOrientedImageData()
+    image.SetGeometryFromImageToWorldMatrix(matrix_from_array(geometry.ijk_to_ras))
+    place = Lattice(wanted.shape, wanted.ijk_to_ras).place_in(image)
+    if place is not None and not crop.is_empty:
+        lower, upper = place.inverse.block(crop.lower, crop.upper)
+        if (lower >= 0).all() and (upper <= wanted.shape).all():
+            return Crop(place.inverse.turn(crop.mask), tuple(lower.tolist()))
+    elif place is not None:
+        return crop
+    raise GeometryError(
+        f"{path.name} has another geometry ({geometry}) than the image ({wanted}); resample it to the image."
+    )
+
+
+def _color(text: str | None) -> list[float] | None:
+    try:
+        color = [float(part) for part in (text or "").split()]
+    except ValueError:
+        return None
+    return color if len(color) == 3 and np.isfinite(color).all() else None

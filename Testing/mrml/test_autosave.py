@@ -1,0 +1,392 @@
+"""Work that nobody asked to keep is there after a crash, exactly."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from AutoPromptSAMLib.errors import GeometryError
+from AutoPromptSAMLib.images import load_segmentation
+from AutoPromptSAMLib.mrml import autosave as module
+from AutoPromptSAMLib.mrml.autosave import unfinished_work
+from AutoPromptSAMLib.mrml.scene import create_scene
+from AutoPromptSAMLib.prompts import PromptSet
+
+from .segmenting import SHAPE, Desk, draw, oblique_volume, random_mask, resume, saving
+
+
+@pytest.fixture
+def desk(scene: Any) -> Iterator[Desk]:
+    desk = Desk(scene)
+    yield desk
+    desk.close()
+
+
+@pytest.fixture
+def fresh() -> Iterator[Desk]:
+    """The same image after a restart."""
+    with create_scene() as context:
+        desk = Desk(context.scene)
+        yield desk
+        desk.close()
+
+
+def everything(desk: Desk) -> list[tuple[Any, ...]]:
+    """All that a person would miss, by segment in order."""
+    found = []
+    for row, mask in zip(desk.segmenter.segments, desk.voxels().values(), strict=True):
+        segment = desk.segmentation_node.GetSegmentation().GetSegment(row.id)
+        hand = desk.segmenter.kept.by_hand.get(row.id)
+        found.append(
+            (
+                row.name,
+                tuple(np.round(row.color, 6)),
+                row.visible,
+                row.opacity,
+                row.locked,
+                round(row.ml, 9),
+                segment.GetTerminology(),
+                row.id == desk.segmenter.active_segment,
+                PromptSet(desk.segmenter.prompts(row.id)).to_json(),
+                mask.tobytes(),
+                None if hand is None or hand.is_empty else hand.to_full(SHAPE).tobytes(),
+            )
+        )
+    return found
+
+
+def test_everything_comes_back(desk: Desk, fresh: Desk, tmp_path: Path) -> None:
+    autosave = saving(desk, tmp_path / "one")
+    draw(desk)
+    autosave.save_segments()
+    autosave.close()
+    before = everything(desk)
+    assert [len(entry[8]) for entry in before] == [0, 1, 2]
+
+    (work,) = unfinished_work(tmp_path)
+    assert (work.source, work.source_is_there, work.model) == ("sample", True, "lite-medsam")
+    assert [row.name for row in work.segments] == ["ß & Co\\n", "liver", "liver"]
+    assert work.segments[1].ml == desk.segmenter.segments[1].ml > 0
+    assert abs(work.time - time.time()) < 60
+    fresh.segmenter.add_segment()  # as a host may have made for the first click
+    again = resume(work, fresh)
+    fresh.main()
+    assert everything(fresh) == before
+    assert fresh.segmenter.undo_text == ""
+    assert fresh.said == []
+
+    # And on it goes in the same folder: new prompts with the old voxels, then new voxels.
+    again.save_prompts()
+    shutil.copytree(tmp_path / "one", tmp_path / "copies" / "one")
+    with create_scene() as context:
+        second = Desk(context.scene)
+        resume(unfinished_work(tmp_path / "copies")[0], second).close()
+        assert everything(second) == before
+        second.close()
+    shutil.rmtree(tmp_path / "copies")
+    fresh.segmenter.add_prompt(fresh.box(2))
+    fresh.main()
+    again.save_segments()
+    again.close()
+    (work,) = unfinished_work(tmp_path)
+    after = everything(fresh)
+    assert after != before
+    with create_scene() as context:
+        third = Desk(context.scene)
+        resume(work, third).close()
+        assert everything(third) == after
+        third.close()
+
+
+def test_resumed_painting_is_still_taken_as_it_is(desk: Desk, fresh: Desk, tmp_path: Path) -> None:
+    autosave = saving(desk, tmp_path / "one")
+    segment_id = desk.segmenter.add_segment("block")
+    stroke = np.zeros(SHAPE, bool)
+    stroke[3, 6:9, 7:9] = True
+    desk.paint(segment_id, stroke)
+    autosave.save_segments()
+    autosave.close()
+    resume(unfinished_work(tmp_path)[0], fresh).close()
+    fresh.segmenter.add_prompt(fresh.box())
+    fresh.segmenter.propagate()
+    fresh.main()
+    (found,) = fresh.voxels().values()
+    np.testing.assert_array_equal(found[3], stroke[3])
+    assert found[4].sum() == 120
+
+
+def test_prompts_are_kept_without_voxels_and_the_list_is_newer_than_they_are(
+    desk: Desk, fresh: Desk, tmp_path: Path
+) -> None:
+    autosave = saving(desk, tmp_path / "one")
+    first = desk.segmenter.add_segment("first")
+    desk.paint(first, random_mask(SHAPE, 1))
+    second = desk.segmenter.add_segment("second")
+    desk.paint(second, random_mask(SHAPE, 2))
+    autosave.save_segments()
+    autosave.wait()
+    desk.segmenter.remove_segment(second)
+    desk.segmenter.add_segment("third")
+    desk.segmenter.add_prompt(desk.box())
+    desk.segmenter.rename_segment(first, "renamed")
+    autosave.save_prompts()
+    autosave.close()
+    resume(unfinished_work(tmp_path)[0], fresh).close()
+    assert [row.name for row in fresh.segmenter.segments] == ["renamed", "third"]
+    masks = list(fresh.voxels().values())
+    np.testing.assert_array_equal(masks[0], random_mask(SHAPE, 1))
+    assert not masks[1].any()  # never the voxels of "second"
+    assert len(fresh.segmenter.prompts(fresh.segmenter.segments[1].id)) == 1
+
+
+CHILD = """
+import sys, time
+from AutoPromptSAMLib.mrml.autosave import Autosave
+from AutoPromptSAMLib.mrml.scene import create_scene
+from Testing.mrml.segmenting import Desk, random_mask
+with create_scene() as context:
+    desk = Desk(context.scene)
+    autosave = Autosave(desk.segmenter, sys.argv[1], "sample", desk.calls.put)
+    segment_id = desk.segmenter.add_segment("block")
+    desk.segmenter.add_prompt(desk.box())
+    desk.main()
+    shape = desk.segmenter.volume.geometry.shape
+    desk.paint(segment_id, random_mask(shape, 0))
+    autosave.save_segments()
+    autosave.wait()
+"""
+WHILE_WRITING = """
+    import os
+    replace = os.replace
+    def hang(source, target):
+        if str(target).endswith("segments.seg.nrrd"):
+            print("writing", flush=True)
+            time.sleep(60)
+        replace(source, target)
+    os.replace = hang
+    desk.segmenter.rename_segment(segment_id, "renamed")
+    desk.paint(segment_id, ~random_mask(shape, 0))
+    autosave.save_segments()
+    time.sleep(60)
+"""
+ALL_THE_TIME = """
+    import numpy as np
+    from AutoPromptSAMLib.geometry import Crop
+    whole = Crop.from_full(np.ones(shape, bool))
+    for number in range(100_000):
+        desk.segmenter.kept.flip({segment_id: whole})
+        desk.segmenter.rename_segment(segment_id, f"block {number}")
+        autosave.save_segments()
+        if number == 3:
+            print("writing", flush=True)
+"""
+
+
+@pytest.mark.parametrize("after", [WHILE_WRITING, ALL_THE_TIME], ids=["while writing", "anywhere"])
+def test_a_killed_process_leaves_the_last_whole_state(fresh: Desk, tmp_path: Path, after: str) -> None:
+    folder = tmp_path / "all" / "one"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD + after, str(folder)], stdout=subprocess.PIPE, text=True, env=environment
+    ) as child:
+        assert child.stdout is not None
+        assert any(line.strip() == "writing" for line in child.stdout)
+        time.sleep(random.Random().uniform(0, 0.3))
+        child.send_signal(signal.SIGKILL)
+    assert child.returncode == -signal.SIGKILL
+    if after == WHILE_WRITING:
+        assert len([path for path in folder.iterdir() if path.name.endswith(".nrrd")]) == 2  # one is half a file
+    said: list[str] = []
+    (work,) = unfinished_work(folder.parent, said.append)
+    assert said == []
+    resume(work, fresh).close()
+    (found,) = fresh.voxels().values()
+    first = random_mask(SHAPE, 0)
+    first[4, 5:15, 6:18] = True  # what the box found
+    assert np.array_equal(found, first) or (after == ALL_THE_TIME and np.array_equal(found, ~first))
+    (row,) = fresh.segmenter.segments
+    assert row.name == "renamed" if after == WHILE_WRITING else row.name.startswith("block ")
+    assert [prompt.id for prompt in fresh.segmenter.prompts()] == [
+        p.id for p in work.prompts.objects[work.active or ""]
+    ]
+    assert len(fresh.segmenter.prompts()) >= 1
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == [".lock"]
+
+
+def test_only_one_write_at_a_time_and_the_newest_wins(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    autosave = saving(desk, tmp_path / "one")
+    segment_id = desk.segmenter.add_segment("block")
+    go, running, sizes = threading.Semaphore(0), [], []
+    save = module.save_segmentation
+
+    def slow(path: Path, crops: Any, geometry: Any) -> None:
+        running.append(1)
+        assert len(running) == 1
+        assert threading.current_thread() is not threading.main_thread()
+        go.acquire()
+        sizes.append(sum(crop.count for crop in crops.values()))
+        save(path, crops, geometry)
+        running.pop()
+
+    monkeypatch.setattr(module, "save_segmentation", slow)
+    for count in range(1, 6):
+        mask = np.zeros(SHAPE, bool)
+        mask.ravel()[:count] = True
+        desk.segmenter.kept.flip({segment_id: desk.segmenter.kept.known[segment_id].from_full(mask)})
+        desk.segmenter.kept.by_hand.clear()
+        autosave.save_segments()
+        time.sleep(0.02)
+        last = desk.segmenter.kept.known[segment_id]
+    go.release(5)
+    autosave.close()
+    assert sizes == [1, last.count]
+    (mask,) = load_segmentation(tmp_path / "one" / "segments.seg.nrrd")[0].values()
+    np.testing.assert_array_equal(mask, last.to_full(SHAPE))
+
+
+def test_a_full_disk_is_said_once_and_work_goes_on(
+    desk: Desk, fresh: Desk, tiny_disk: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    autosave = saving(desk, tiny_disk / "one")
+    segment_id = desk.segmenter.add_segment("block")
+    desk.paint(segment_id, random_mask(SHAPE, 1))
+    autosave.save_segments()
+    autosave.wait()
+    filler = tiny_disk / "filler"
+    with open(filler, "wb", buffering=0) as stream:
+        try:
+            while True:
+                stream.write(bytes(512))
+        except OSError:
+            pass
+    for seed in (2, 3):
+        desk.paint(segment_id, random_mask(SHAPE, seed))
+        autosave.save_segments()
+        autosave.wait()
+        desk.main()
+    (sentence,) = desk.said
+    assert sentence.startswith("Your work is not being saved: ")
+    assert sentence.endswith("could not be written because the disk is full; free some space and save again.")
+    resume_me = tmp_path_factory.mktemp("copy")
+    shutil.copytree(tiny_disk / "one", resume_me / "one")
+    (work,) = unfinished_work(resume_me)
+    resume(work, fresh).close()
+    (mask,) = fresh.voxels().values()
+    np.testing.assert_array_equal(mask, random_mask(SHAPE, 1))
+    filler.unlink()
+    autosave.save_segments()
+    autosave.close()
+    desk.main()
+    assert len(desk.said) == 1
+    (mask,) = (
+        m for key, m in load_segmentation(tiny_disk / "one" / "segments.seg.nrrd")[0].items() if "hand" not in key
+    )
+    np.testing.assert_array_equal(mask, next(iter(desk.voxels().values())))
+
+
+def test_a_write_that_fails_leaves_the_state_before(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    autosave = saving(desk, tmp_path / "one")
+    desk.segmenter.add_segment("before")
+    desk.segmenter.add_prompt(desk.box())
+    desk.main()
+    autosave.save_prompts()
+
+    def full(source: Any, target: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    desk.segmenter.rename_segment(desk.segmenter.segments[0].id, "after")
+    autosave.save_prompts()
+    autosave.save_prompts()
+    assert len(desk.said) == 1
+    autosave.close()
+    monkeypatch.undo()
+    (work,) = unfinished_work(tmp_path)
+    assert [row.name for row in work.segments] == ["before"]
+
+
+def test_an_error_that_nobody_foresaw_does_not_end_saving(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    autosave = saving(desk, tmp_path / "one")
+    desk.paint(desk.segmenter.add_segment("block"), random_mask(SHAPE, 1))
+
+    def fail(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(module, "save_segmentation", fail)
+    autosave.save_segments()
+    autosave.wait()
+    desk.main()
+    assert desk.said == [
+        "Your work is not being saved: something unexpected happened (see the log); export the segments to be safe."
+    ]
+    monkeypatch.undo()
+    autosave.save_segments()
+    autosave.close()
+    assert load_segmentation(tmp_path / "one" / "segments.seg.nrrd")[0]
+
+
+def test_another_image_is_refused_and_changes_nothing(desk: Desk, tmp_path: Path, one_sentence) -> None:
+    autosave = saving(desk, tmp_path / "one")
+    draw(desk)
+    autosave.save_segments()
+    autosave.close()
+    (work,) = unfinished_work(tmp_path)
+    with create_scene() as context:
+        other = Desk(context.scene, oblique_volume(shift=0.5))
+        with one_sentence(GeometryError, "The saved work belongs to an image of", "open sample"):
+            resume(work, other)
+        assert other.segmenter.segments == []
+        other.close()
+    assert len(unfinished_work(tmp_path)) == 1
+
+
+def test_work_of_the_segmenter_stays(desk: Desk, fresh: Desk, tmp_path: Path) -> None:
+    autosave = saving(desk, tmp_path / "one")
+    draw(desk)
+    autosave.save_segments()
+    autosave.close()
+    fresh.segmenter.add_segment("empty")
+    mine = fresh.segmenter.add_segment("mine")
+    fresh.segmenter.add_prompt(fresh.box())
+    fresh.main()
+    kept = fresh.voxels()[mine]
+    resume(unfinished_work(tmp_path)[0], fresh).close()
+    assert [row.name for row in fresh.segmenter.segments] == ["mine", "ß & Co\\n", "liver", "liver"]
+    np.testing.assert_array_equal(fresh.voxels()[mine], kept)
+    assert len(fresh.segmenter.prompts(mine)) == 1
+
+
+def test_a_changed_image_file_is_noticed(desk: Desk, fresh: Desk, tmp_path: Path) -> None:
+    image = tmp_path / "ct.nii"
+    image.write_bytes(b"1")
+    autosave = saving(desk, tmp_path / "all" / "one", str(image), "1.2.3")
+    draw(desk)
+    autosave.save_segments()
+    autosave.close()
+    (work,) = unfinished_work(tmp_path / "all")
+    assert work.source_is_there
+    assert (work.source, work.series) == (str(image), "1.2.3")
+    image.write_bytes(b"22")
+    resume(work, fresh).close()
+    assert fresh.said == [f"{image} has changed since this work was saved; check that the segments still fit."]
+    image.unlink()
+    assert not work.source_is_there
