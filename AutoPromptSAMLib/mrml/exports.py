@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -114,24 +112,7 @@ def _export_scene(segmenter: InteractiveSegmenter, path: Path, settings: dict[st
     there = {row.id for row in segmenter.segments}
     prompts.objects = {id: given for id, given in prompts.objects.items() if id in there}
     store_state(scene, SceneState(prompts, settings, segmenter.volume_node, segmenter.segmentation_node))
-    with _names_for_files(scene):
-        save_scene(scene, path)
-
-
-@contextmanager
-def _names_for_files(scene: slicer.vtkMRMLScene) -> Iterator[None]:
-    """Nodes without & and the like in their names: Slicer names files by them and cannot read such a scene again."""
-    nodes = scene.GetNodesByClass("vtkMRMLStorableNode")
-    nodes.UnRegister(None)  # the scene hands the collection over with a reference of its own
-    names = {nodes.GetItemAsObject(n): nodes.GetItemAsObject(n).GetName() for n in range(nodes.GetNumberOfItems())}
-    odd = {node: name for node, name in names.items() if name and re.search("[&<>\"']", name)}
-    for node, name in odd.items():
-        node.SetName(re.sub("[&<>\"']", "_", name))
-    try:
-        yield
-    finally:
-        for node, name in odd.items():
-            node.SetName(name)
+    save_scene(scene, path)
 
 
 def _names(names: Iterable[str]) -> list[str]:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,7 +78,9 @@ def save_scene(scene: slicer.vtkMRMLScene, path: str | os.PathLike[str]) -> None
         raise storage_error(path, error) from None
     try:
         whole = Path(folder, path.name)
-        if not scene.WriteToMRB(str(whole)):
+        with _names_for_files(scene):
+            written = scene.WriteToMRB(str(whole))
+        if not written:
             raise StorageError(f"The scene could not be written to {path}; free some space or choose another place.")
         os.replace(whole, path)
     except OSError as error:
@@ -98,6 +103,22 @@ def open_scene(scene: slicer.vtkMRMLScene, path: str | os.PathLike[str], clear: 
         is_scene = False
     if not is_scene or not scene.ReadFromMRB(str(path), clear):
         raise StorageError(f"{path} could not be opened as a scene; check that it is there and is a .mrb file.")
+
+
+@contextmanager
+def _names_for_files(scene: slicer.vtkMRMLScene) -> Iterator[None]:
+    """Nodes without & and the like in their names: Slicer names files by them and cannot read such a scene again."""
+    nodes = scene.GetNodesByClass("vtkMRMLStorableNode")
+    nodes.UnRegister(None)  # the scene hands the collection over with a reference of its own
+    names = {nodes.GetItemAsObject(n): nodes.GetItemAsObject(n).GetName() for n in range(nodes.GetNumberOfItems())}
+    odd = {node: name for node, name in names.items() if name and re.search("[&<>\"']", name)}
+    for node, name in odd.items():
+        node.SetName(re.sub("[&<>\"']", "_", name))
+    try:
+        yield
+    finally:
+        for node, name in odd.items():
+            node.SetName(name)
 
 
 def _text_nodes(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLTextNode]:
