@@ -1,4 +1,4 @@
-"""The command ``autopromptsam``: segment, models, sample, demo, doctor.
+"""The command ``autopromptsam``: segment, web, models, sample, demo, doctor.
 
 Exit codes: 0 done, 1 an error that its one sentence explains, 2 wrong usage, 3 done but an object came out empty,
 130 interrupted (what is finished is kept, the same command goes on from there).
@@ -19,7 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from AutoPromptSAMLib import __version__
-from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, ImageError, PromptError
+from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, ImageError, ModelError, PromptError
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.intensity import IntensityMapping
@@ -211,6 +211,26 @@ def demo(
     from AutoPromptSAMLib.demo import run_demo
 
     run_demo(out, model, device, console, open_picture=not headless)
+
+
+@app.command()
+def web(
+    image: Annotated[Path | None, typer.Argument(help="Image to open: a file or a DICOM folder.")] = None,
+    sample: Annotated[bool, typer.Option("--sample", help="Open the sample CT.")] = False,
+    model: Model = "lite-medsam",
+    device: Device = "auto",
+    host: Annotated[str, typer.Option(help="Address to listen at; default: this machine only.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.", min=0, max=65535)] = 8080,
+    folder: Annotated[list[Path] | None, typer.Option(help="Folder that the page may look into; repeatable.")] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+) -> None:
+    """Segment in a browser: a page that this machine serves, with Slicer's own core behind it."""
+    try:
+        from AutoPromptSAMLib.web.app import serve
+    except ModuleNotFoundError as error:
+        raise ModelError(f"'{error.name}' is not installed; run pip install 'autopromptsam[web]'.") from None
+    console.print("Starting; open the address that comes, it is for you alone. Ctrl-C ends the program.")
+    serve(image, sample, model, device, host, port, not no_browser, folders=folder or [], announce=typer.echo)
 
 
 @app.command()

@@ -1,0 +1,387 @@
+"""The web application: one image, its segmenter, and the page around them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+import secrets
+import webbrowser
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from trame.app import get_server
+from trame.ui.vuetify3 import VAppLayout
+from trame.widgets import html
+from trame_slicer.core import SlicerApp
+from undo_stack import UndoStack
+from vtkmodules.vtkCommonCore import vtkObject
+
+from AutoPromptSAMLib.errors import AutoPromptSAMError, ImageError
+from AutoPromptSAMLib.web.access import PARAMETER, guard, install_connection
+from AutoPromptSAMLib.web.bars import StatusBar, TopBar
+from AutoPromptSAMLib.web.exporting import Exporting
+from AutoPromptSAMLib.web.files import AllowedFolders
+from AutoPromptSAMLib.web.keeping import Keeping
+from AutoPromptSAMLib.web.models_panel import ModelsPanel
+from AutoPromptSAMLib.web.opening import START, Opening
+from AutoPromptSAMLib.web.overlays import Overlays, shortcut_state
+from AutoPromptSAMLib.web.panel import Panel
+from AutoPromptSAMLib.web.prompts_panel import PromptsPanel
+from AutoPromptSAMLib.web.propagate_panel import PropagatePanel
+from AutoPromptSAMLib.web.segments_panel import SegmentsPanel
+from AutoPromptSAMLib.web.shortcuts import Keys
+from AutoPromptSAMLib.web.state import INITIAL
+from AutoPromptSAMLib.web.theme import MODULE, VUETIFY
+from AutoPromptSAMLib.web.tools import OPTIONS, Tools
+from AutoPromptSAMLib.web.transfers import install_routes
+from AutoPromptSAMLib.web.uploads import Downloads, Uploads
+from AutoPromptSAMLib.web.views import Views
+
+if TYPE_CHECKING:
+    from AutoPromptSAMLib.backbones import Backbone
+    from AutoPromptSAMLib.geometry import Volume
+    from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Message
+    from AutoPromptSAMLib.mrml.prompt_nodes import PromptNodes
+    from AutoPromptSAMLib.prompt_file import PromptFile
+    from AutoPromptSAMLib.session.local import LocalSession
+
+log = logging.getLogger(__name__)
+UPLOAD_LIMIT = 8 << 30  # bytes: a choice, above every CT
+
+
+class ServerError(AutoPromptSAMError):
+    """The page cannot be served."""
+
+
+class WebApp:
+    """The page of one server. All methods run on the server's event loop; ``call`` brings work there from others."""
+
+    def __init__(self, server: Any, home: Path, device: str = "auto", folders: Sequence[Path] = ()) -> None:
+        _load_triton()
+        server.client_type = "vue3"
+        self.server, self.state, self.device = server, server.state, device
+        self.loop: asyncio.AbstractEventLoop | None = None
+        # VTK warns of names that trame-slicer still uses and of the display that there is not: nothing to act on.
+        vtkObject.GlobalWarningDisplayOff()
+        self.slicer_app = SlicerApp()
+        self.undo_stack = UndoStack(undo_limit=100)
+        editor = self.slicer_app.segmentation_editor
+        editor.set_undo_stack(self.undo_stack)
+        # It would make or remove all surfaces after each edit; the segmenter knows which changed, the views when.
+        editor.segmentation_modified.disconnect(editor._on_segmentation_modified)
+        self.segmenter: InteractiveSegmenter | None = None
+        self._backbone: Backbone | None = None
+        self._session: LocalSession | None = None
+        self._prompt_nodes: PromptNodes | None = None
+        self._nodes: tuple[Any, Any] | None = None  # of the image and its segmentation
+        self._others: Sequence[Any] = ()  # nodes that came with them in a scene
+        self._prompts: PromptFile | None = None  # of a scene, for the segmenter to come
+        self._dirty: set[str] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.state.update({**INITIAL, **shortcut_state()})
+        self.state.trame__title = "AutoPromptSAM"
+        self.state.client_only("hint_step")
+        server.enable_module(MODULE)
+        self.views = Views(self)
+        self.tools, self.overlays = Tools(self), Overlays(self)
+        self.models, self.top, self.status = ModelsPanel(self), TopBar(self), StatusBar(self)
+        self.segments, self.prompts, self.propagate = SegmentsPanel(self), PromptsPanel(self), PropagatePanel(self)
+        self.opening = Opening(self, Uploads(home / "uploads", UPLOAD_LIMIT), AllowedFolders(folders))
+        self.exporting = Exporting(self, Downloads(home / "downloads"))
+        self.keeping = Keeping(self, home / "work")
+        self.keys = self._bind_keys()
+        self.layout = self._build()
+        vtkObject.GlobalWarningDisplayOn()
+        server.controller.on_server_ready.add(self._on_ready)
+
+    @property
+    def panels(self) -> tuple[Panel, ...]:
+        """All parts of the page."""
+        return (
+            self.tools, self.views, self.keeping, self.segments, self.prompts, self.propagate, self.top, self.status,
+            self.models, self.opening, self.exporting, self.overlays,
+        )  # fmt: skip
+
+    def say(self, text: str, kind: Literal["info", "warning", "error"] = "info") -> None:
+        """Show the person a sentence."""
+        with self.state:
+            self.overlays.say(text, kind)
+
+    def guarded(self, action: Callable[..., Any]) -> Callable[..., Any]:
+        """``action``, whose errors of ours are shown to the person instead of raised."""
+
+        @functools.wraps(action)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return action(*args, **kwargs)
+            except AutoPromptSAMError as error:
+                self.say(str(error), "error")
+                return None
+
+        return run
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Run ``function`` on the event loop, from any thread, and show what it changed."""
+
+        def run() -> None:
+            with self.state:
+                self.guarded(function)()
+
+        if self.loop is not None and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(run)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Start ``work`` on the event loop; what it does not expect is logged and told."""
+
+        def done(task: asyncio.Task[Any]) -> None:
+            self._tasks.discard(task)
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
+                log.error("A task of the web application failed", exc_info=error)
+                known = isinstance(error, AutoPromptSAMError)
+                self.say(str(error) if known else "Something went wrong; the program's log says what.", "error")
+
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(done)
+
+    def need_segmenter(self) -> InteractiveSegmenter:
+        """The segmenter; ImageError when there is none yet."""
+        if self.segmenter is None:
+            raise ImageError("There is no image yet, or its model is still loading; open an image and choose a model.")
+        return self.segmenter
+
+    def show_volume(
+        self, volume: Volume, name: str | None = None, source: str | None = None, series: str | None = None
+    ) -> None:
+        """Replace the image by ``volume``; ``source`` and ``series`` say where it came from."""
+        from AutoPromptSAMLib.mrml.segments import create_segmentation
+        from AutoPromptSAMLib.mrml.volumes import volume_to_node
+
+        self.close_image(source, series)
+        node = volume_to_node(volume, self.slicer_app.scene, name)
+        node.CreateDefaultDisplayNodes()
+        self.show_nodes(node, create_segmentation(node))
+
+    def show_nodes(
+        self, node: Any, segmentation: Any, others: Sequence[Any] = (), prompts: PromptFile | None = None
+    ) -> None:
+        """Show a volume node and its segmentation; ``others`` go with them. ``prompts``: by segment id."""
+        from AutoPromptSAMLib.mrml.volumes import geometry_from_node
+
+        self._nodes, self._others, self._prompts = (node, segmentation), others, prompts
+        self.slicer_app.segmentation_editor.set_active_segmentation(segmentation, node)
+        geometry = geometry_from_node(node)
+        sides = " × ".join(f"{side:.3g}" for side in geometry.spacing)
+        about = " × ".join(map(str, geometry.shape[::-1])) + f" voxels of {sides} mm"
+        self.state.update({"image_name": node.GetName(), "image_about": about, "has_image": True})
+        for panel in self.panels:
+            panel.shown(node, geometry)
+        self._connect()
+
+    def use_backbone(self, backbone: Backbone) -> None:
+        """Segment with this model from now on; prompts stay and are run again."""
+        prompts = None if self.segmenter is None else self.segmenter.export_prompts()
+        self._backbone = backbone
+        if self._nodes is not None:
+            self._disconnect()
+            self._connect()
+            if prompts is not None and self.segmenter is not None and prompts.objects:
+                self.segmenter.import_prompts(prompts)
+
+    def _connect(self) -> None:
+        """Make the segmenter, once there are an image and a model."""
+        if self._nodes is None or self._backbone is None:
+            if self._nodes is not None:
+                self.state.update({"phase": "embedding", "status": "Waiting for the model…"})
+            return
+        from AutoPromptSAMLib.backbones.cache import EmbeddingCache
+        from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
+        from AutoPromptSAMLib.mrml.prompt_nodes import PromptNodes
+        from AutoPromptSAMLib.session.local import LocalSession
+        from AutoPromptSAMLib.zoo import home
+
+        self._session = LocalSession(self._backbone, EmbeddingCache(home() / "embeddings"), home() / "runs")
+        self.segmenter = InteractiveSegmenter(
+            self._session,
+            *self._nodes,
+            call=self.call,
+            undo_stack=self.undo_stack,
+            logic=self.slicer_app.segmentation_editor.editor_logic,
+        )
+        self._prompt_nodes = PromptNodes(self.segmenter, self.slicer_app.scene)
+        self.segmenter.changed.connect(self._on_changed)
+        self.segmenter.said.connect(self._on_said)
+        if self._prompts is not None:
+            self.guarded(self.segmenter.session.replay)(self._prompts)
+            self._prompts = None
+        self.state.tools_ready = True
+        for panel in self.panels:
+            panel.connected(self.segmenter)
+        for what in ("segments", "active", "prompts", "history", "status", "propagation"):
+            self._on_changed(what)
+
+    def _disconnect(self) -> None:
+        self.tools.placing.segmenter = None
+        if self._prompt_nodes is not None:
+            self._prompt_nodes.close()
+            self._prompt_nodes = None
+        self.keeping.disconnect()
+        if self.segmenter is not None:
+            self.segmenter.close()
+        if self._session is not None:
+            self._session.close(cancel=True)
+        self.segmenter = self._session = None
+        self.state.tools_ready = False
+
+    def close_image(self, source: str | None, series: str | None = None) -> None:
+        """Let go of the image and its segments; ``source`` is where the next one comes from."""
+        self.keeping.image_changes(source, series)
+        self._disconnect()
+        for node in (*(self._nodes or ()), *self._others):
+            self.slicer_app.scene.RemoveNode(node)
+        self._nodes, self._others = None, ()
+        self.state.update({"has_image": False, "segments": [], "prompts": [], "active_segment": "", "cursor": None})
+
+    def _on_changed(self, what: str) -> None:
+        """Signals come many at a time: the page is told once, at the next turn of the loop."""
+        if not self._dirty and self.loop is not None:
+            self.loop.call_soon(self._refresh)
+        self._dirty.add(what)
+
+    def _refresh(self) -> None:
+        dirty, self._dirty = self._dirty, set()
+        with self.state:
+            for what in sorted(dirty):
+                for panel in self.panels:
+                    panel.refresh(what)
+
+    def _on_said(self, message: Message) -> None:
+        self.say(message.text, message.kind)
+
+    def _bind_keys(self) -> Keys:
+        keys = Keys()
+        guarded = self.guarded
+        keys.bind("tool", guarded(self.tools.on_tool))
+        keys.bind("undo", guarded(lambda _: self.tools.on_undo()))
+        keys.bind("redo", guarded(lambda _: self.tools.on_redo()))
+        keys.bind("segment:add", guarded(lambda _: self.segments.on_segment_add()))
+        keys.bind("prompt:delete-last", guarded(lambda _: self.prompts.remove_last()))
+        keys.bind("propagate", guarded(lambda _: self.propagate.on_propagate()))
+        keys.bind("cancel", guarded(lambda _: self._escape()))
+        keys.bind("slice", guarded(lambda way: self.views.step(1 if way == "next" else -1)))
+        keys.bind("fit", guarded(lambda _: self.views.on_view_fit()))
+        keys.bind("layout", guarded(self.views.on_view_layout))
+        keys.bind("help", guarded(lambda _: self.top.on_help()))
+        self.server.trigger("aps_key")(keys.press)
+        return keys
+
+    def _escape(self) -> None:
+        if self.state.phase == "propagating":
+            self.propagate.on_cancel()
+        else:
+            self.state.tool = "navigate"
+
+    def _build(self) -> VAppLayout:
+        with VAppLayout(self.server, vuetify_config=VUETIFY) as layout, html.Div(classes="aps-app"):
+            self.top.build()
+            self.tools.build()
+            with html.Main(classes="aps-views", mouseleave="cursor = null"):
+                self.layout = layout
+                with html.Div(classes="aps-view"):
+                    self.views.build()
+                html.Div(OPTIONS + START, classes="aps-contents")
+                self.overlays.build()
+            with html.Aside(classes="aps-side"):
+                for panel in (self.segments, self.prompts, self.propagate):
+                    panel.build()
+            self.status.build()
+            for dialog in (self.models, self.opening, self.exporting):
+                dialog.build()
+        return layout
+
+    def _on_ready(self, **_: Any) -> None:
+        self.loop = asyncio.get_running_loop()
+
+
+def serve(
+    image: Path | None = None,
+    sample: bool = False,
+    model: str = "lite-medsam",
+    device: str = "auto",
+    host: str = "127.0.0.1",
+    port: int = 0,
+    open_browser: bool = True,
+    token: str | None = None,
+    folders: Sequence[Path] = (),
+    announce: Callable[[str], None] = print,
+) -> None:
+    """Serve the page until interrupted; ``announce`` gets its address, which holds the random ``token``.
+
+    ``folders``: those of this machine that the page may look into, beside the one of ``image``. Raises ModelError
+    for a model that there is not, ImageError for an image that is not there, ServerError when the address cannot be
+    used.
+    """
+    from AutoPromptSAMLib.image_reader import check_readable
+    from AutoPromptSAMLib.zoo import get_card, home, is_installed
+
+    card = get_card(model)
+    key = secrets.token_urlsafe(24)
+    os.environ["TRAME_ARGS"] = f"--authKey={key}"  # instead of our own command line, which trame would read
+    os.environ["WSLINK_READY_MSG"] = ""
+    token = token or secrets.token_urlsafe(24)
+    server = get_server("autopromptsam")
+    if image is not None:
+        check_readable(image)
+        folders = (image.absolute().parent, *folders)
+    app = WebApp(server, home() / "web", device, folders)
+
+    def ready(**_: Any) -> None:
+        shown = f"[{host}]" if ":" in host else host
+        address = f"http://{shown}:{server.port}/index.html?{PARAMETER}={token}"
+        announce(address)
+        if open_browser and _has_display():
+            webbrowser.open(address)
+        if image is not None:
+            app.spawn(app.opening.open_path(image.absolute()))
+        elif sample:
+            app.spawn(app.opening.open_sample())
+        else:
+            app.opening.show_unfinished()
+        if is_installed(card):
+            app.spawn(app.models.use(model, device))
+        else:
+            app.models.on_models_open()
+
+    def bind(web: Any) -> None:
+        web.app.middlewares.append(guard(token))
+        install_connection(web.app, key)
+        install_routes(web, app.opening.uploads, app.exporting.downloads, token)
+
+    server.controller.on_server_bind.add(bind)
+    server.controller.on_server_ready.add(ready)
+    try:
+        server.start(port=port, host=host, open_browser=False, show_connection_info=False, timeout=0)
+    except OSError as error:
+        raise ServerError(
+            f"The address {host}:{port} cannot be used ({os.strerror(error.errno or 0)}); choose another --port."
+        ) from None
+    app.keeping.disconnect()
+
+
+def _load_triton() -> None:
+    """Triton and the software renderer (Mesa) both bring an LLVM: the process dies when Triton's is loaded second."""
+    with contextlib.suppress(ImportError):
+        import triton  # type: ignore[import-untyped]  # noqa: F401
+
+
+def _has_display() -> bool:
+    import sys
+
+    if os.environ.get("CI"):
+        return False
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,0 +1,43 @@
+"""What every part of the page has in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from trame.widgets import html
+
+if TYPE_CHECKING:
+    from AutoPromptSAMLib.geometry import VolumeGeometry
+    from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
+    from AutoPromptSAMLib.web.app import WebApp
+
+
+class Panel:
+    """A part of the page: its Vue ``template`` and what its buttons do.
+
+    Methods named ``on_<name>`` become triggers ``<name>`` of the page; an error of ours in one of them
+      becomes a toast.
+    """
+
+    template: ClassVar[str] = ""
+
+    def __init__(self, app: WebApp) -> None:
+        self.app = app
+        self.state = app.state
+        for name in dir(type(self)):
+            if name.startswith("on_"):
+                app.server.trigger(name.removeprefix("on_"))(app.guarded(getattr(self, name)))
+
+    def build(self) -> None:
+        """Put the template where the enclosing widget is being filled."""
+        if self.template:
+            html.Div(self.template, classes="aps-contents")
+
+    def shown(self, volume_node: Any, geometry: VolumeGeometry) -> None:
+        """There is a new image; the model may still be loading."""
+
+    def connected(self, segmenter: InteractiveSegmenter) -> None:
+        """There is a new image with its segmenter."""
+
+    def refresh(self, what: str) -> None:
+        """Something of the segmenter changed: "segments", "active", "prompts", "history", "status", "propagation"."""

@@ -1,0 +1,183 @@
+"""One slice view: its slider, the strip over it, fitting, and the mouse over it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from trame_slicer.views import SliceView
+from vtkmodules.vtkCommonCore import vtkCommand
+
+from AutoPromptSAMLib.geometry import VolumeGeometry
+from AutoPromptSAMLib.mrml.probe import mm_per_pixel, orientation_letters, ras_at, scale_bar
+from AutoPromptSAMLib.session.seeds import seed_slices
+
+if TYPE_CHECKING:
+    from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
+    from AutoPromptSAMLib.web.views import Views
+
+WEAK = 0.85  # Dice with the slice that it came from, below which a slice is worth a look: our choice
+FIRST = 20.0  # priority of an observer that only looks: before tools that keep an event to themselves
+SLICE_TEMPLATE = """
+<div class="aps-view-name"><span class="aps-dot" style="background:COLOR"></span>TITLE</div>
+<div class="aps-view-tools">
+  <v-btn size="small" variant="text" icon="mdi-fit-to-page-outline" data-testid="view-NAME-fit" aria-label="Fit"
+    @click="trigger('view_fit')"></v-btn>
+</div>
+<span class="aps-letter aps-letter-left">{{ view_NAME.letters.left }}</span>
+<span class="aps-letter aps-letter-right">{{ view_NAME.letters.right }}</span>
+<span class="aps-letter aps-letter-top">{{ view_NAME.letters.top }}</span>
+<span class="aps-letter aps-letter-bottom">{{ view_NAME.letters.bottom }}</span>
+<div v-if="view_NAME.scale.width" class="aps-scale" :style="{width: view_NAME.scale.width + 'px'}"
+  data-testid="view-NAME-scale">{{ view_NAME.scale.text }}</div>
+<div class="aps-slider">
+  <div class="aps-strip" data-testid="view-NAME-strip">
+    <span v-for="(mark, n) in view_NAME.strip" :key="n" :class="'aps-mark aps-mark-' + mark.kind" :title="mark.text"
+      :style="{left: mark.left + '%', width: mark.width + '%'}"></span>
+  </div>
+  <input type="range" min="0" :max="view_NAME.count - 1" step="1" :value="view_NAME.index"
+    data-testid="view-NAME-slice"
+    aria-label="TITLE slice" @input="trigger('slice_jump', ['NAME', Number($event.target.value)])"/>
+  <output data-testid="view-NAME-index">{{ view_NAME.index }}<small> / {{ view_NAME.count - 1 }}</small></output>
+</div>
+"""
+
+
+class SliceControl:
+    """What the page knows of a slice view, and what it may ask of it; ``view_<name>`` in the state."""
+
+    def __init__(self, views: Views, name: str, view: SliceView) -> None:
+        self.views, self.name, self.view = views, name, view
+        self._geometry: VolumeGeometry | None = None
+        self._index, self._strip = 0, list[dict[str, Any]]()
+        self.adapter: Any = None  # knows how many pixels of the picture a pixel of the page is
+        self._fitted_mm = 0.0  # per pixel, after the last fit: when it is still so, a resized view is fitted again
+        view.render_window().SetMultiSamples(0)  # the image needs none, and it halves the time of a software render
+        view.modified.connect(self._on_modified)
+        interactor = view.interactor()
+        interactor.AddObserver(vtkCommand.WindowResizeEvent, lambda *_: self._on_resize())
+        interactor.AddObserver(vtkCommand.MouseMoveEvent, lambda *_: self._on_mouse(), FIRST)
+
+    @property
+    def node(self) -> Any:
+        """The slice node of the scene."""
+        return self.view.get_view_node()
+
+    @property
+    def axis(self) -> int:
+        """The array axis that this view steps along."""
+        return 0 if self._geometry is None else self._geometry.array_axis(self.name)
+
+    @property
+    def count(self) -> int:
+        """How many slices there are."""
+        return 1 if self._geometry is None else self._geometry.shape[self.axis]
+
+    def summary(self) -> dict[str, Any]:
+        """What the page shows."""
+        letters, scale = ("", "", "", ""), {"width": 0, "text": ""}
+        if self._geometry is not None:
+            letters = orientation_letters(self.node)
+            length, pixels = scale_bar(self.node)
+            text = f"{length:g} mm" if length < 10 else f"{length / 10:g} cm"
+            scale = {"width": round(pixels / (self.adapter.scale_factor if self.adapter else 1)), "text": text}
+        return {
+            "index": self._index,
+            "count": self.count,
+            "strip": self._strip,
+            "letters": dict(zip(("left", "right", "top", "bottom"), letters, strict=True)),
+            "scale": scale,
+        }
+
+    def show(self, volume_node: Any, geometry: VolumeGeometry) -> None:
+        """Show the middle slice of a volume."""
+        self._geometry = geometry
+        self.view.set_background_volume_id(volume_node.GetID())
+        self.view.reset_view()
+        self.fit()
+        self.jump(self.count // 2)
+
+    def fit(self) -> None:
+        """Show all of the image; the slice stays."""
+        offset = self.view.get_slice_value()
+        self.view.fit_view_to_content()
+        if self._fitted_mm:
+            self.view.set_slice_value(offset)
+        self._fitted_mm = mm_per_pixel(self.node)
+        self._publish()
+
+    def jump(self, index: int) -> None:
+        """Show slice ``index`` along the array."""
+        if self._geometry is None:
+            return
+        ijk = (np.array(self._geometry.shape[::-1]) - 1) / 2
+        ijk[2 - self.axis] = min(max(index, 0), self.count - 1)
+        self.node.JumpSliceByOffsetting(*self._geometry.ras_from_ijk(ijk[None])[0])
+
+    def step(self, by: int) -> None:
+        """Go ``by`` slices on."""
+        self.jump(self._index + by)
+
+    def refresh_strip(self, segmenter: InteractiveSegmenter) -> None:
+        """Show where the active segment has prompts and how its propagation went."""
+        marks = []
+        found = segmenter.propagation()
+        seeds: set[int] = set()
+        if segmenter.active_segment:
+            seeds = seed_slices(segmenter.prompts(), segmenter.volume.geometry, self.axis)
+        if found is not None and found.axis == self.axis:
+            marks = [self._mark(first, last, kind) for first, last, kind in _runs(found.agreement)]
+        self._strip = marks + [self._mark(index, index, "seed") for index in sorted(seeds)]
+        self._publish()
+
+    def _mark(self, first: int, last: int, kind: str) -> dict[str, Any]:
+        texts = {"done": "propagated", "weak": "worth a look", "seed": "prompted"}
+        where = f"slice {first}" if first == last else f"slices {first}-{last}"
+        return {
+            "left": round(100 * first / self.count, 2),
+            "width": round(100 * (last - first + 1) / self.count, 2),
+            "kind": kind,
+            "text": f"{where}: {texts[kind]}",
+        }
+
+    def _on_modified(self, *_: Any) -> None:
+        if self._geometry is None:
+            return
+        index = self._index
+        self._index = self._slice_index()
+        self._publish()
+        if index != self._index:
+            self.views.moved(self.name)
+
+    def _on_resize(self) -> None:
+        if self._geometry is not None and abs(mm_per_pixel(self.node) - self._fitted_mm) < 1e-6:
+            self.fit()
+
+    def _on_mouse(self) -> None:
+        interactor = self.view.interactor()
+        self.views.look_at(self.name, bool(interactor.GetShiftKey()))
+        x, y = interactor.GetEventPosition()
+        self.views.point_at(ras_at(self.node, x, y))
+
+    def _slice_index(self) -> int:
+        assert self._geometry is not None
+        to_ras = self.node.GetSliceToRAS()
+        origin = np.array([[to_ras.GetElement(row, 3) for row in range(3)]])
+        position = self._geometry.ijk_from_ras(origin)[0][2 - self.axis]
+        return int(np.clip(np.floor(position + 0.5), 0, self.count - 1))
+
+    def _publish(self) -> None:
+        with self.views.state:
+            self.views.state[f"view_{self.name}"] = self.summary()
+
+
+def _runs(agreement: Any) -> list[tuple[int, int, str]]:
+    """Neighbouring slices that went alike, as (first, last, "done" or "weak")."""
+    runs: list[tuple[int, int, str]] = []
+    for index in sorted(agreement):
+        kind = "weak" if agreement[index] < WEAK else "done"
+        if runs and runs[-1][1] == index - 1 and runs[-1][2] == kind:
+            runs[-1] = (runs[-1][0], index, kind)
+        else:
+            runs.append((index, index, kind))
+    return runs

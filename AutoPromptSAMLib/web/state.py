@@ -1,0 +1,70 @@
+"""The names that the page and the server share, and what they are before anything is open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TOOL = "tool"
+INITIAL: dict[str, Any] = {
+    # The image
+    "has_image": False,
+    "image_name": "",
+    "image_about": "",
+    "opening": "",  # what is being opened, in words; "" when nothing is
+    "windows": [],
+    "window": "auto",
+    "open_open": False,
+    "series": [],
+    "folder": {"path": "", "parent": None, "folders": [], "files": [], "dicom": False},
+    "unfinished": [],
+    "export_open": False,
+    "exporting": "",
+    # Views
+    "layout": "four-up",
+    "cursor": None,
+    # Tools
+    TOOL: "navigate",
+    "tools_ready": False,
+    "brush_mm": 8,
+    "brush_sphere": False,
+    "scissors_mode": "ERASE_INSIDE",
+    "islands_mode": "KEEP_LARGEST_ISLAND",
+    "islands_minimum": 1000,
+    "smoothing_mode": "MEDIAN",
+    "smoothing_mm": 3,
+    "undo_text": "",
+    "redo_text": "",
+    # Segments and prompts
+    "segments": [],
+    "active_segment": "",
+    "opacity": 50,
+    "surface_shown": False,
+    "overwrite_mode": 2,  # vtkMRMLSegmentEditorNode.OverwriteNone: what is there is never lost unasked
+    "editable_area": 0,
+    "prompts": [],
+    # Propagation
+    "propagate_view": "axial",
+    "propagate_first": 0,
+    "propagate_last": 0,
+    "propagate_count": 1,
+    "propagate_about": "",
+    "propagate_weak": [],
+    # What is going on
+    "phase": "empty",
+    "status": "Open an image to start.",
+    "done": 0,
+    "total": 0,
+    "toasts": [],
+    # Models
+    "model": "",
+    "model_title": "",
+    "model_about": "Nothing is downloaded without your click. LiteMedSAM is small and a good start.",
+    "models": [],
+    "models_open": False,
+    "models_accepted": [],  # whose licence was accepted
+    "model_fetching": "",
+    "model_fetched": 0,
+    # Help
+    "help_open": False,
+    "hint_step": 0,
+}

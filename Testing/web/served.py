@@ -1,0 +1,284 @@
+"""The served application and a real browser on it, as a person meets them: for the browser tests and benchmarks."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# Waits until a pixel of a view's picture is coloured, or grey again, and says how many ms after the mouse came up that
+# was. Grey images have no colour of their own, and the rubber band is gone once the button is up.
+WATCH = """
+async ([view, x, y, coloured, timeout]) => {
+  const box = document.querySelector(`[data-testid=view-${view}-slice]`).closest('.aps-over').parentElement;
+  const picture = () => box.querySelector('img[src^="blob:"], canvas');
+  const canvas = new OffscreenCanvas(1, 1);
+  const pen = canvas.getContext('2d', {willReadFrequently: true});
+  const seen = () => {
+    const image = picture(), frame = image && image.getBoundingClientRect();
+    if (!frame || !frame.width || (image.complete === false)) return null;
+    const width = image.naturalWidth || image.width, height = image.naturalHeight || image.height;
+    const at = [(x - frame.left) * width / frame.width, (y - frame.top) * height / frame.height];
+    pen.drawImage(image, at[0], at[1], 1, 1, 0, 0, 1, 1);
+    const [r, g, b] = pen.getImageData(0, 0, 1, 1).data;
+    return Math.max(r, g, b) - Math.min(r, g, b) > 24;
+  };
+  const start = performance.now();
+  return await new Promise((resolve) => {
+    const look = () => {
+      if (seen() === coloured) return resolve(performance.now() - (window.apsMouseUp || start));
+      if (performance.now() - start > timeout) return resolve(-1);
+      requestAnimationFrame(look);
+    };
+    look();
+  });
+}
+"""
+
+
+def browser_path() -> str | None:
+    """A Chromium on this machine."""
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
+class Served:
+    """The application in a process of its own."""
+
+    def __init__(self, *arguments: str, home: Path | None = None, cwd: Path | None = None) -> None:
+        environment = os.environ | {"CI": "true", "PYTHONUNBUFFERED": "1"}
+        if home is not None:
+            environment["AUTOPROMPTSAM_HOME"] = str(home)
+        command = [sys.executable, "-m", "AutoPromptSAMLib.cli", "web", "--no-browser", *arguments]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=cwd
+        )
+        self.output: list[str] = []
+        self.address = self._address()
+
+    def _address(self) -> str:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output.append(line)
+            found = re.search(r"http://\S+token=\S+", line)
+            if found:
+                self._reader = threading.Thread(target=self._drain, daemon=True)
+                self._reader.start()
+                return found.group()
+        raise AssertionError("the server ended:\n" + "".join(self.output))
+
+    def _drain(self) -> None:
+        assert self.process.stdout is not None
+        self.output += self.process.stdout
+
+    @property
+    def memory_mb(self) -> float:
+        """Resident memory of the process."""
+        text = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        found = re.search(r"VmRSS:\s+(\d+) kB", text)
+        assert found is not None
+        return int(found.group(1)) / 1024
+
+    def kill(self) -> None:
+        """As when the machine goes down."""
+        self.process.kill()
+        self.process.wait(30)
+        self._end_reading()
+
+    def stop(self) -> None:
+        """End it as a person does."""
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._end_reading()
+
+    def _end_reading(self) -> None:
+        self._reader.join(10)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+class Wire:
+    """A connection to a served application that can be cut and mended: forwards a port of its own."""
+
+    def __init__(self, address: str) -> None:
+        self._target = urlsplit(address)
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.address = address.replace(f":{self._target.port}/", f":{self.port}/")
+        self._start()
+
+    def cut(self) -> None:
+        """End all connections and refuse new ones."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for end in self._open:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        self._open.clear()
+
+    def mend(self) -> None:
+        """Accept connections again."""
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._start()
+
+    def _start(self) -> None:
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection((self._target.hostname or "", self._target.port or 0))
+                self._open += [near, far]
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=_forward, args=(source, sink), daemon=True).start()
+
+
+def _forward(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    """A Chromium of Playwright's; the Debian package's, not one that Playwright would download."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser_path(), args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+class Desk:
+    """A page of the application with a person's hands on it. Voxels are (i, j, k)."""
+
+    def __init__(self, browser: Any, address: str, size: tuple[int, int] = (1600, 900), hints: bool = False) -> None:
+        self.context = browser.new_context(viewport={"width": size[0], "height": size[1]}, accept_downloads=True)
+        self.page = self.context.new_page()
+        self.errors: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        if not hints:
+            self.page.add_init_script("localStorage.setItem('autopromptsam.hints-seen', '1')")
+        self.page.add_init_script("addEventListener('mouseup', () => window.apsMouseUp = performance.now(), true)")
+        self.page.goto(address)
+        self._maps: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def close(self) -> None:
+        self.context.close()
+
+    def get(self, testid: str) -> Any:
+        """An element of the page."""
+        return self.page.get_by_test_id(testid)
+
+    def wait_ready(self, seconds: float = 60) -> None:
+        """Until the shown slice is prepared and nothing is being done."""
+        self.page.wait_for_selector("[data-testid=status][data-phase=ready]", timeout=1000 * seconds)
+
+    def wait_image(self, seconds: float = 60) -> None:
+        """Until an image is open and its model is there."""
+        self.page.wait_for_selector("[data-testid=tool-box]:not([disabled])", timeout=1000 * seconds)
+        self.wait_ready(seconds)
+
+    def frame(self, view: str) -> dict[str, float]:
+        """Where a view is on the page."""
+        found = self.page.evaluate(
+            """(view) => { const frame = document.querySelector(`[data-testid=view-${view}-slice]`)
+                .closest('.aps-over').parentElement.getBoundingClientRect();
+                return {x: frame.x, y: frame.y, width: frame.width, height: frame.height}; }""",
+            view,
+        )
+        return dict(found)
+
+    def read_out(self, view: str, x: float, y: float) -> np.ndarray:
+        """The voxel (i, j, k) under the mouse, as the page says it."""
+        self.page.mouse.move(x + 1, y)
+        self.page.mouse.move(x, y)
+        self.page.wait_for_timeout(250)
+        return np.array([float(n) for n in re.findall(r"-?\d+", self.get("cursor-ijk").inner_text())])
+
+    def calibrate(self, view: str) -> None:
+        """Learn from the read-out under two points where voxels are on the page."""
+        frame = self.frame(view)
+        spots = [(frame["x"] + frame["width"] * part, frame["y"] + frame["height"] * part) for part in (0.4, 0.65)]
+        (a, b) = (self.read_out(view, *spot) for spot in spots)
+        scale = np.zeros((2, 3))
+        moving = [axis for axis in range(3) if abs(b[axis] - a[axis]) > 5]
+        assert len(moving) == 2, f"the read-out does not follow the mouse: {a} {b}"
+        for row, axis in enumerate(sorted(moving)):
+            scale[row, axis] = (spots[1][row] - spots[0][row]) / (b[axis] - a[axis])
+        self._maps[view] = (scale, np.array(spots[0]) - scale @ a)
+
+    def place(self, view: str, ijk: Any) -> tuple[float, float]:
+        """Page position of a voxel of the slice that a view shows."""
+        if view not in self._maps:
+            self.calibrate(view)
+        scale, offset = self._maps[view]
+        x, y = scale @ np.asarray(ijk, dtype=float) + offset
+        return float(x), float(y)
+
+    def go_to(self, view: str, index: int) -> None:
+        """Show a slice with the view's slider."""
+        self.page.evaluate(
+            """([view, index]) => { const slider = document.querySelector(`[data-testid=view-${view}-slice]`);
+                slider.value = index; slider.dispatchEvent(new Event('input')); }""",
+            [view, index],
+        )
+        self.page.wait_for_function(
+            """([view, index]) => document.querySelector(`[data-testid=view-${view}-index]`)
+                .textContent.trim().startsWith(`${index} `) || document.querySelector(
+                `[data-testid=view-${view}-index]`).textContent.trim().split('/')[0].trim() === `${index}`""",
+            arg=[view, index],
+        )
+        self.page.wait_for_timeout(300)
+        self.wait_ready()
+
+    def drag(self, view: str, start: Any, end: Any, steps: int = 6) -> None:
+        """Press at one voxel, let go at another."""
+        self.page.mouse.move(*self.place(view, start))
+        self.page.mouse.down()
+        self.page.mouse.move(*self.place(view, end), steps=steps)
+        self.page.mouse.up()
+
+    def click(self, view: str, at: Any) -> None:
+        """Click on a voxel."""
+        self.page.mouse.move(*self.place(view, at))
+        self.page.mouse.down()
+        self.page.mouse.up()
+
+    def wait_coloured(self, view: str, at: Any, coloured: bool = True, seconds: float = 20) -> float:
+        """Until a mask covers a voxel (or no longer does); ms since the mouse button came up, -1 when it never did."""
+        return float(self.page.evaluate(WATCH, [view, *self.place(view, at), coloured, 1000 * seconds]))
+
+    def tool(self, name: str) -> None:
+        """Take a tool."""
+        self.get(f"tool-{name}").click()

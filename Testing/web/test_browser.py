@@ -1,0 +1,262 @@
+"""A person at the served application: a real Chromium, the real sample CT, the real default model."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from AutoPromptSAMLib.images import load_labels, load_segmentation, load_volume
+from AutoPromptSAMLib.zoo import sample_ct
+
+from .served import Desk, Served, Wire, browser, browser_path
+
+if browser_path() is None and not os.environ.get("AUTOPROMPTSAM_NEED_BROWSER"):
+    pytest.skip("there is no Chromium here; install the package chromium", allow_module_level=True)
+
+LIVER = 5
+
+
+@pytest.fixture(scope="module")
+def liver() -> np.ndarray:
+    """The reference liver of the sample CT, (k, j, i)."""
+    sample = sample_ct()
+    volume = load_volume(sample.image)
+    return np.asarray(load_labels(sample.labels, volume.geometry) == LIVER)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser() as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def home(model_home: Path, tmp_path: Path) -> Path:
+    """A home folder with the model and the sample, and no work of anybody."""
+    own = tmp_path / "home"
+    own.mkdir()
+    for part in model_home.iterdir():
+        if part.is_symlink():
+            (own / part.name).symlink_to(part.resolve())
+    return own
+
+
+def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """First and last column and row of a mask (rows, cols): i0, j0, i1, j1."""
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(cols[0]), int(rows[0]), int(cols[-1]), int(rows[-1])
+
+
+def middle_of(mask: np.ndarray) -> tuple[int, int]:
+    """Column and row farthest from the border of a mask."""
+    from scipy import ndimage
+
+    row, col = np.unravel_index(ndimage.distance_transform_edt(mask).argmax(), mask.shape)
+    return int(col), int(row)
+
+
+def save(desk: Desk, folder: Path, kind: str) -> Path:
+    """Export through the page; the downloaded file."""
+    desk.get("export").click()
+    with desk.page.expect_download() as download:
+        desk.get(f"export-{kind}").click()
+    target = folder / download.value.suggested_filename
+    download.value.save_as(target)
+    return target
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return 2 * float((a & b).sum()) / float(a.sum() + b.sum())
+
+
+def test_a_liver_from_box_to_exported_file(chromium: Any, home: Path, liver: np.ndarray, tmp_path: Path) -> None:
+    served = Served("--sample", home=home)
+    try:
+        desk = Desk(chromium, served.address)
+        desk.wait_image()
+        index = int(liver.sum(axis=(1, 2)).argmax())
+        desk.go_to("axial", index)
+        i0, j0, i1, j1 = box_of(liver[index])
+        i, j = middle_of(liver[index])
+        middle = (i, j, index)
+        beside = (i + 6, j + 6, index)  # the marker of a click hides what is under it
+
+        # A box, and the mask is there.
+        desk.tool("box")
+        desk.drag("axial", (i0 - 2, j0 - 2, index), (i1 + 2, j1 + 2, index))
+        assert desk.wait_coloured("axial", middle) > 0
+        assert desk.get("prompt-row").count() == 1
+
+        # A negative point takes a part away, undo and redo bring it back and take it again.
+        desk.tool("point-")
+        desk.click("axial", middle)
+        assert desk.wait_coloured("axial", beside, coloured=False) > 0
+        desk.page.keyboard.press("Control+z")
+        assert desk.wait_coloured("axial", beside) > 0
+        desk.page.keyboard.press("Control+Shift+z")
+        assert desk.wait_coloured("axial", beside, coloured=False) > 0
+        desk.page.keyboard.press("Control+z")
+        assert desk.wait_coloured("axial", beside) > 0
+
+        # Twenty slices around it.
+        first, last = index - 10, index + 9
+        desk.get("propagate-first").fill(str(first))
+        desk.get("propagate-last").fill(str(last))
+        desk.get("propagate").click()
+        desk.page.wait_for_selector("[data-testid=status][data-phase=propagating]")
+        desk.wait_ready(120)
+        file = save(desk, tmp_path, "seg-nrrd")
+        masks, geometry = load_segmentation(file)
+        (mask,) = masks.values()
+        assert geometry.close_to(load_volume(sample_ct().image).geometry)
+        assert np.flatnonzero(mask.any(axis=(1, 2))).tolist() == list(range(first, last + 1))
+        assert dice(mask[first : last + 1], liver[first : last + 1]) > 0.9
+
+        # A second run is cancelled: what was finished stays.
+        desk.get("propagate-first").fill("0")
+        desk.get("propagate-last").fill(str(liver.shape[0] - 1))
+        desk.get("propagate").click()
+        desk.page.wait_for_function(
+            "() => /slice/i.test(document.querySelector('[data-testid=status]').textContent)", timeout=30000
+        )
+        desk.page.wait_for_timeout(4000)
+        desk.get("status-cancel").click()
+        desk.wait_ready(60)
+        (cancelled,) = load_segmentation(save(desk, tmp_path, "seg-nrrd"))[0].values()
+        assert (cancelled & mask).sum() > 0.98 * mask.sum()
+        assert cancelled.any(axis=(1, 2)).sum() > last - first + 1
+        assert cancelled.any(axis=(1, 2)).sum() < liver.any(axis=(1, 2)).sum()
+
+        # The page is loaded anew: all is where it was.
+        desk.page.reload()
+        desk.wait_image()
+        assert desk.get("segment-row").count() == 1
+        assert desk.get("prompt-row").count() == 1
+        again = load_segmentation(save(desk, tmp_path, "seg-nrrd"))[0]
+        assert np.array_equal(next(iter(again.values())), cancelled)
+        prompts = json.loads(save(desk, tmp_path, "json").read_text(encoding="utf-8"))
+        assert [len(entry["prompts"]) for entry in prompts["objects"]] == [1]
+        assert desk.errors == []
+        desk.close()
+    finally:
+        served.stop()
+
+
+def test_killed_work_comes_back(chromium: Any, home: Path, liver: np.ndarray, tmp_path: Path) -> None:
+    index = int(liver.sum(axis=(1, 2)).argmax())
+    i, j = middle_of(liver[index])
+    served = Served("--sample", home=home)
+    try:
+        desk = Desk(chromium, served.address)
+        desk.wait_image()
+        desk.go_to("axial", index)
+        i0, j0, i1, j1 = box_of(liver[index])
+        desk.tool("box")
+        desk.drag("axial", (i0, j0, index), (i1, j1, index))
+        assert desk.wait_coloured("axial", (i, j, index)) > 0
+        (before,) = load_segmentation(save(desk, tmp_path, "seg-nrrd"))[0].values()
+        desk.page.wait_for_timeout(5000)  # autosave waits for a rest
+        desk.close()
+    finally:
+        served.kill()
+    served = Served(home=home)
+    try:
+        desk = Desk(chromium, served.address)
+        desk.get("resume").first.click()
+        desk.wait_image()
+        assert desk.get("prompt-row").count() == 1
+        (after,) = load_segmentation(save(desk, tmp_path, "seg-nrrd"))[0].values()
+        assert np.array_equal(after, before)
+        desk.close()
+    finally:
+        served.stop()
+
+
+def test_what_cannot_be_opened_is_said_and_loses_nothing(chromium: Any, home: Path, tmp_path: Path) -> None:
+    import SimpleITK as sitk  # noqa: N813 - the name in its own manual
+
+    empty, photo, movie = tmp_path / "empty.nii.gz", tmp_path / "photo.png", tmp_path / "movie.nii.gz"
+    empty.write_bytes(b"")
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(photo)
+    sitk.WriteImage(sitk.Image([8, 8, 4, 3], sitk.sitkInt16), str(movie))
+    served = Served("--sample", home=home)
+    try:
+        desk = Desk(chromium, served.address)
+        desk.wait_image()
+        shown = desk.get("image-name").inner_text()
+        for path in (empty, movie):
+            desk.page.set_input_files("[data-testid=file-input]", str(path))
+            toast = desk.get("toast").first
+            toast.wait_for(timeout=20000)
+            text = toast.inner_text()
+            assert path.name in text
+            assert "Traceback" not in text
+            assert desk.get("image-name").inner_text() == shown
+            desk.get("toast-close").first.click()
+        desk.page.set_input_files("[data-testid=file-input]", str(photo))
+        desk.page.wait_for_function(
+            "() => document.querySelector('[data-testid=image-name]').textContent.includes('photo')", timeout=20000
+        )
+        assert desk.errors == []
+        desk.close()
+    finally:
+        served.stop()
+
+
+def test_two_tabs_see_the_same(chromium: Any, home: Path) -> None:
+    served = Served("--sample", home=home)
+    try:
+        one, two = Desk(chromium, served.address), Desk(chromium, served.address)
+        for desk in (one, two):
+            desk.wait_image()
+        one.get("segment-add").click()
+        two.get("segment-row").first.wait_for(timeout=20000)
+        two.close()
+        one.get("segment-add").click()
+        one.page.wait_for_function("() => document.querySelectorAll('[data-testid=segment-row]').length === 2")
+        assert one.errors == []
+        one.close()
+    finally:
+        served.stop()
+
+
+def test_a_dropped_connection_is_said_and_comes_back(chromium: Any, home: Path) -> None:
+    served = Served("--sample", home=home)
+    wire = Wire(served.address)
+    try:
+        desk = Desk(chromium, wire.address)
+        desk.wait_image()
+        desk.get("segment-add").click()
+        desk.get("segment-row").first.wait_for(timeout=20000)
+        wire.cut()
+        desk.get("lost").wait_for(timeout=30000)
+        wire.mend()
+        desk.get("lost").wait_for(state="detached", timeout=60000)
+        desk.wait_image()
+        assert desk.get("segment-row").count() == 1
+        desk.get("segment-add").click()
+        desk.page.wait_for_function("() => document.querySelectorAll('[data-testid=segment-row]').length === 2")
+        desk.close()
+    finally:
+        wire.cut()
+        served.stop()
+
+
+def test_without_the_token_nothing_is_served(chromium: Any, home: Path) -> None:
+    served = Served(home=home)
+    try:
+        context = chromium.new_context()
+        page = context.new_page()
+        answer = page.goto(served.address.split("?")[0])
+        assert answer.status == 403
+        context.close()
+    finally:
+        served.stop()

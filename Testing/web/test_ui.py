@@ -1,0 +1,415 @@
+"""The page without a browser: who may come in, the shortcuts, the templates, and the application behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("trame_slicer")
+from aiohttp import WSMsgType, web
+from aiohttp.test_utils import TestClient, TestServer
+from trame.app import get_server
+
+from AutoPromptSAMLib.geometry import Volume, VolumeGeometry, slice_plane
+from AutoPromptSAMLib.prompts import Box
+from AutoPromptSAMLib.web import access, shortcuts, tools
+from AutoPromptSAMLib.web.app import WebApp
+from AutoPromptSAMLib.web.state import INITIAL
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from threshold_backbone import BRIGHT, ThresholdBackbone
+
+TOKEN = "a-token-that-nobody-guesses"
+STATIC = Path(access.__file__).with_name("static")
+
+
+# -- who may come in ------------------------------------------------------------------------------------------------
+
+
+def visit(test: Callable[[TestClient[Any, Any]], Any]) -> None:
+    """Run ``test`` with a client of a guarded server that has a page and a web socket."""
+
+    async def socket(request: web.Request) -> web.WebSocketResponse:
+        answer = web.WebSocketResponse()
+        await answer.prepare(request)
+        await answer.send_str("hello")
+        await answer.close()
+        return answer
+
+    async def page(_request: web.Request) -> web.Response:
+        return web.Response(text="page")
+
+    async def run() -> None:
+        app = web.Application(middlewares=[access.guard(TOKEN)])
+        app.add_routes([web.get("/index.html", page), web.get("/ws", socket)])
+        async with TestClient(TestServer(app)) as client:
+            await test(client)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("query", ["", "?token=", "?token=wrong", f"?token={TOKEN}x", "?Token=" + TOKEN])
+def test_nobody_comes_in_without_the_token(query: str) -> None:
+    async def test(client: TestClient[Any, Any]) -> None:
+        for path in ("/index.html", "/ws", "/not-there"):
+            answer = await client.get(path + query)
+            assert answer.status == 403
+            assert "page" not in await answer.text()
+
+    visit(test)
+
+
+def test_the_token_in_the_address_opens_the_page_and_what_follows_it() -> None:
+    async def test(client: TestClient[Any, Any]) -> None:
+        answer = await client.get(f"/index.html?token={TOKEN}")
+        assert await answer.text() == "page"
+        cookie = answer.headers["Set-Cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Strict" in cookie
+        assert await (await client.get("/index.html")).text() == "page"
+        async with client.ws_connect("/ws") as socket:
+            message = await socket.receive()
+            assert (message.type, message.data) == (WSMsgType.TEXT, "hello")
+
+    visit(test)
+
+
+def test_the_page_of_another_site_gets_no_web_socket() -> None:
+    async def test(client: TestClient[Any, Any]) -> None:
+        await client.get(f"/index.html?token={TOKEN}")
+        answer = await client.get("/ws", headers={"Origin": "http://evil.example"})
+        assert answer.status == 403
+
+    visit(test)
+
+
+def test_the_page_is_told_where_its_web_socket_is_and_the_key_of_it() -> None:
+    async def run() -> None:
+        app = web.Application(middlewares=[access.guard(TOKEN)])
+        access.install_connection(app, "the key")
+        async with TestClient(TestServer(app)) as client:
+            assert (await client.post("/paraview/")).status == 403
+            origin = {"Origin": str(client.make_url("")).rstrip("/")}
+            answer = await client.post(f"/paraview/?token={TOKEN}", headers=origin)
+            assert await answer.json() == {"sessionURL": "ws://USE_HOST/ws", "secret": "the key"}
+
+    asyncio.run(run())
+
+
+# -- shortcuts ------------------------------------------------------------------------------------------------------
+
+
+def test_no_key_has_two_meanings() -> None:
+    keys = [key for shortcut in shortcuts.SHORTCUTS for key in shortcut.keys]
+    assert len(keys) == len(set(keys))
+
+
+def test_every_tool_has_a_shortcut_and_every_tool_shortcut_a_tool() -> None:
+    named = {s.action.removeprefix("tool:") for s in shortcuts.SHORTCUTS if s.action.startswith("tool:")}
+    assert named == set(tools.ALL)
+
+
+def test_tools_of_prompts_are_the_digits_in_the_order_of_the_rail() -> None:
+    digits = [shortcuts.BY_KEY[str(n)] for n in range(1, 8)]
+    assert digits == [f"tool:{tool.id}" for tool in tools.PROMPT_TOOLS]
+
+
+def test_keys_are_shown_as_they_are_printed_on_keyboards() -> None:
+    assert shortcuts.key_text("ctrl+shift+z") == "Ctrl+Shift+Z"
+    assert shortcuts.hint("propagate") == " (Space)"
+    assert shortcuts.hint("nothing of that name") == ""
+
+
+# -- drawing --------------------------------------------------------------------------------------------------------
+
+
+def test_the_view_under_the_mouse_is_drawn_at_once_and_the_others_together_later() -> None:
+    from trame_slicer.views import ScheduledRenderStrategy
+
+    from AutoPromptSAMLib.web.rendering import OTHERS_S, UnderMouseFirst
+
+    drawn: list[str] = []
+
+    class Inner(ScheduledRenderStrategy):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        def schedule_render(self) -> None:
+            drawn.append(self.name)
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        mine = UnderMouseFirst(Inner("mine"), lambda: True, lambda: loop)
+        other = UnderMouseFirst(Inner("other"), lambda: False, lambda: loop)
+        for strategy in (other, other, mine, other):
+            strategy.schedule_render()
+        assert drawn == ["mine"]
+        await asyncio.sleep(OTHERS_S + 0.1)
+        assert drawn == ["mine", "other"]
+        other.schedule_render()
+        await asyncio.sleep(OTHERS_S + 0.1)
+        assert drawn == ["mine", "other", "other"]
+
+    asyncio.run(run())
+
+
+# -- the application ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
+    home = tmp_path_factory.mktemp("home")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("AUTOPROMPTSAM_HOME", str(home))
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    made = WebApp(get_server("test-ui"), home / "web")
+    made.loop = loop
+    made.state.ready()  # from here on its changes are acted upon, as when the server runs
+    yield made
+    made.close_image(None)
+    loop.run_until_complete(asyncio.sleep(0))
+    patch.undo()
+
+
+@pytest.fixture
+def opened(app: WebApp) -> WebApp:
+    """A bright ball in the dark, 40 slices of 64 x 64, and a network that finds what is bright in a box."""
+    k, j, i = np.indices((40, 64, 64))
+    ball = (k - 20) ** 2 / 2 + (j - 32) ** 2 + (i - 32) ** 2 < 150
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    app.state.update({name: value for name, value in INITIAL.items() if name != "models"})
+    app.show_volume(
+        Volume(np.where(ball, BRIGHT, 0).astype(np.uint8), VolumeGeometry(ball.shape, affine), None, "ball")
+    )
+    app.use_backbone(ThresholdBackbone())
+    settle(app, lambda: app.state.tools_ready and app.state.phase == "ready")
+    return app
+
+
+def settle(app: WebApp, until: Callable[[], bool]) -> None:
+    """Let the event loop run until something holds."""
+
+    async def wait() -> None:
+        for _ in range(400):
+            await asyncio.sleep(0.02)
+            if until():
+                await asyncio.sleep(0.05)  # what was told to the page in the same turn
+                return
+        raise AssertionError("it did not happen")
+
+    assert app.loop is not None
+    app.loop.run_until_complete(wait())
+
+
+def do(app: WebApp, name: str, *args: Any) -> Any:
+    """What the page does when a button is clicked."""
+    with app.state:
+        answer = app.server.controller.trigger_fn(name)(*args)
+    settle(app, lambda: True)
+    return answer
+
+
+def draw_box(app: WebApp, index: int = 20) -> None:
+    plane = slice_plane(app.need_segmenter().volume.geometry, 0, index)
+    app.need_segmenter().add_prompt(Box.on_plane(plane, (16, 16, 48, 48)))
+    settle(app, lambda: bool(app.state.prompts) and app.state.phase == "ready")
+
+
+def template_text(app: WebApp) -> str:
+    from AutoPromptSAMLib.web.opening import START
+    from AutoPromptSAMLib.web.slice_view import SLICE_TEMPLATE
+    from AutoPromptSAMLib.web.threed_view import THREED_TEMPLATE
+
+    parts = [panel.template for panel in app.panels]
+    return "\n".join([*parts, START, tools.OPTIONS, SLICE_TEMPLATE, THREED_TEMPLATE])
+
+
+def test_every_trigger_of_the_page_exists(app: WebApp) -> None:
+    text = template_text(app) + (STATIC / "app.js").read_text(encoding="utf-8")
+    names = set(re.findall(r"""trigger\(\s*["'](\w+)["']""", text))
+    assert len(names) > 30
+    assert [name for name in sorted(names) if app.server.controller.trigger_fn(name) is None] == []
+
+
+def test_every_button_can_be_found_and_named(app: WebApp) -> None:
+    unnamed = []
+    for button in re.findall(r"<button\b.*?</button>", template_text(app), re.DOTALL):
+        icon_only = 'class="aps-icon' in button or 'class="aps-tool' in button
+        if "data-testid" not in button and "aps-link" not in button:
+            unnamed.append(button)
+        if icon_only and "aria-label" not in button:
+            unnamed.append(button)
+    assert unnamed == []
+
+
+def test_the_page_asks_no_other_host(app: WebApp) -> None:
+    text = template_text(app) + "".join(path.read_text(encoding="utf-8") for path in STATIC.iterdir())
+    assert re.findall(r"https?://[^\s\"']+", text) == []
+
+
+def test_every_action_of_the_table_is_bound(app: WebApp) -> None:
+    for shortcut in shortcuts.SHORTCUTS:
+        prefix = shortcut.action.partition(":")[0]
+        assert {shortcut.action, prefix} & set(app.keys._actions), shortcut.action
+
+
+def test_an_image_fills_the_page(opened: WebApp) -> None:
+    state = opened.state
+    assert (state.image_name, state.has_image) == ("ball", True)
+    assert "64 × 64 × 40 voxels of 1 × 1 × 2 mm" in state.image_about
+    assert (state.view_axial["count"], state.view_axial["index"]) == (40, 20)
+    assert state.view_coronal["count"] == 64
+    assert state.view_axial["letters"] == {"left": "R", "right": "L", "top": "A", "bottom": "P"}
+    assert (state.propagate_first, state.propagate_last) == (0, 39)
+
+
+def test_the_slider_and_the_keys_go_through_the_slices(opened: WebApp) -> None:
+    do(opened, "slice_jump", "axial", 7)
+    assert opened.state.view_axial["index"] == 7
+    do(opened, "aps_key", "arrowup")
+    assert opened.state.view_axial["index"] == 8
+    do(opened, "slice_jump", "axial", 4000)
+    assert opened.state.view_axial["index"] == 39
+
+
+def test_a_box_becomes_a_segment_with_a_volume_and_undo_takes_both_back(opened: WebApp) -> None:
+    draw_box(opened)
+    (segment,), (prompt,) = opened.state.segments, opened.state.prompts
+    assert re.fullmatch(r"\d+(\.\d)? ml", segment["ml"])
+    assert (prompt["text"], prompt["view"], prompt["slice"], prompt["person"]) == ("Box", "axial", 20, True)
+    assert [mark["kind"] for mark in opened.state.view_axial["strip"]] == ["seed"]
+    assert "box" in opened.state.undo_text
+    do(opened, "undo")
+    assert opened.state.prompts == []
+    do(opened, "redo")
+    settle(opened, lambda: len(opened.state.prompts) == 1)
+
+
+def test_propagation_tells_how_it_went_and_marks_the_strip(opened: WebApp) -> None:
+    draw_box(opened)
+    do(opened, "propagate_range", "first", 15)
+    do(opened, "propagate_range", "last", 25)
+    do(opened, "propagate")
+    settle(opened, lambda: bool(opened.state.propagate_about))
+    assert opened.state.propagate_about.startswith("11 slices, 15 to 25")
+    marks = opened.state.view_axial["strip"]
+    assert {"seed"} < {mark["kind"] for mark in marks}
+    assert min(mark["left"] for mark in marks) == pytest.approx(100 * 15 / 40, abs=0.01)
+
+
+def test_a_range_handle_pushes_the_other_one(opened: WebApp) -> None:
+    do(opened, "propagate_range", "last", 10)
+    do(opened, "propagate_range", "first", 30)
+    assert (opened.state.propagate_first, opened.state.propagate_last) == (30, 30)
+    do(opened, "propagate_all")
+    assert (opened.state.propagate_first, opened.state.propagate_last) == (0, 39)
+
+
+def test_the_menu_shows_a_window_that_was_set_with_the_mouse(opened: WebApp) -> None:
+    assert opened.state.window == "auto"
+    display = opened.need_segmenter().volume_node.GetScalarVolumeDisplayNode()
+    display.AutoWindowLevelOff()  # as dragging does
+    display.SetWindowLevel(120, 60)
+    assert opened.state.window == "custom"
+    assert opened.state.windows[-1]["title"] == "Level 60, width 120"
+    do(opened, "segment_add")  # nothing else changes it back
+    assert opened.state.window == "custom"
+
+
+def test_one_tool_at_a_time(opened: WebApp) -> None:
+    from trame_slicer.segmentation import SegmentationEffectNoTool, SegmentationEffectPaint
+
+    do(opened, "segment_add")
+    do(opened, "aps_key", "b")
+    assert opened.tools.placing.tool == "box"
+    do(opened, "tool", "paint")
+    assert opened.tools.placing.tool is None
+    assert isinstance(opened.tools.editor.active_effect, SegmentationEffectPaint)
+    do(opened, "aps_key", "escape")
+    assert opened.state.tool == "navigate"
+    assert isinstance(opened.tools.editor.active_effect, SegmentationEffectNoTool)
+
+
+def test_a_tool_without_a_segment_says_what_to_do(opened: WebApp) -> None:
+    do(opened, "tool", "smoothing")
+    assert [toast["kind"] for toast in opened.state.toasts] == ["error"]
+    assert "add one" in opened.state.toasts[0]["text"]
+
+
+def test_segments_are_renamed_coloured_hidden_locked_and_deleted(opened: WebApp) -> None:
+    do(opened, "segment_add")
+    (row,) = opened.state.segments
+    do(opened, "segment_rename", row["id"], "  liver ")
+    do(opened, "segment_color", row["id"], "#ff8000")
+    do(opened, "segment_visible", row["id"], False)
+    do(opened, "segment_lock", row["id"], True)
+    (changed,) = opened.state.segments
+    assert changed | {"id": "", "ml": ""} == {
+        "id": "", "name": "liver", "color": "#ff8000", "visible": False, "locked": True, "ml": ""
+    }  # fmt: skip
+    do(opened, "segment_lock", row["id"], False)
+    do(opened, "segment_delete", row["id"])
+    assert opened.state.segments == []
+
+
+def test_names_of_organs_are_suggested(app: WebApp) -> None:
+    assert {"Liver", "Spleen", "Aorta"} <= set(app.state.terms)
+
+
+def test_what_edits_may_change_goes_to_the_editor_node(opened: WebApp) -> None:
+    node = opened.slicer_app.segmentation_editor.editor_node
+    with opened.state:
+        opened.state.overwrite_mode = node.OverwriteNone
+    assert node.GetOverwriteMode() == node.OverwriteNone
+    with opened.state:
+        opened.state.overwrite_mode = node.OverwriteAllSegments
+    assert node.GetOverwriteMode() == node.OverwriteAllSegments
+
+
+def test_an_export_can_be_fetched_once(opened: WebApp) -> None:
+    draw_box(opened)
+    assert opened.loop is not None
+    id = opened.loop.run_until_complete(opened.exporting.export(".seg.nrrd"))
+    assert id is not None
+    path = opened.exporting.downloads.take(id)
+    assert path is not None
+    assert path.name == "ball.seg.nrrd"
+    assert path.stat().st_size > 100
+    assert opened.exporting.downloads.take(id) is None
+
+
+def test_an_export_of_nothing_is_a_toast(opened: WebApp) -> None:
+    assert opened.loop is not None
+    assert opened.loop.run_until_complete(opened.exporting.export(".seg.nrrd")) is None
+    assert "no segments" in opened.state.toasts[0]["text"]
+
+
+def test_work_comes_back_with_the_image(opened: WebApp) -> None:
+    volume = opened.need_segmenter().volume
+    copy = Volume(volume.array.copy(), volume.geometry, None, "ball")
+    opened.show_volume(copy, None, "/data/ball.nrrd")
+    draw_box(opened)
+    opened.show_volume(copy, None, "/data/other.nrrd")
+    settle(opened, lambda: opened.state.segments == [])
+    opened.show_volume(copy, None, "/data/ball.nrrd")
+    settle(opened, lambda: len(opened.state.prompts) == 1)
+    assert opened.state.segments[0]["ml"] != "–"
+    assert any("is back" in toast["text"] for toast in opened.state.toasts)
+
+
+def test_a_toast_is_said_once_and_can_be_closed(app: WebApp) -> None:
+    app.state.toasts = []
+    app.say("Twice.", "warning")
+    app.say("Twice.", "warning")
+    (toast,) = app.state.toasts
+    do(app, "toast_close", toast["id"])
+    assert app.state.toasts == []
