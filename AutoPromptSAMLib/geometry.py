@@ -6,6 +6,7 @@ plane are (col, row), integer at the pixel centre, and their distance from the p
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -174,9 +175,10 @@ def oblique_plane(
 ) -> Plane:
     """The plane through ``center_ras`` that covers all of the volume it cuts, with square pixels.
 
-    ``col_direction``, ``row_direction``: RAS vectors towards higher columns and rows (any length; the rows are made
-    perpendicular to the columns); the normal is columns x rows. ``spacing``: pixel size in mm, default the volume's
-    finest. ``center_ras`` falls on a pixel centre. Raises GeometryError when the plane misses the volume.
+    It also holds the centres of all voxels that it cuts, which may lie up to half a voxel beyond: a mask is pasted by
+    centres. ``col_direction``, ``row_direction``: RAS vectors towards higher columns and rows (any length; the rows
+    are made perpendicular to the columns); the normal is columns x rows. ``spacing``: pixel size in mm, default the
+    volume's finest. ``center_ras`` falls on a pixel centre. Raises GeometryError when the plane misses the volume.
     """
     col = np.asarray(col_direction, dtype=np.float64)
     row = np.asarray(row_direction, dtype=np.float64)
@@ -193,14 +195,27 @@ def oblique_plane(
     matrix[:3, 1] = np.cross(normal, col) * pixel
     matrix[:3, 2] = normal
     matrix[:3, 3] = center_ras
-    cut = cut_box(transform_points(np.linalg.inv(matrix), geometry.corners))
+    to_pixel = np.linalg.inv(matrix)
+    cut = cut_box(transform_points(to_pixel, geometry.corners))
     if not len(cut):
         raise GeometryError("The plane does not cut the volume; move it into the volume.")
-    lower = np.floor(cut.min(axis=0) + 0.5 + ALIGNED)
-    upper = np.ceil(cut.max(axis=0) - 0.5 - ALIGNED)
+    centres = _centres_beside(to_pixel @ geometry.ijk_to_ras, geometry.shape)
+    lower = np.minimum(np.floor(cut.min(axis=0) + 0.5 + ALIGNED), np.floor(centres.min(axis=0) + 0.5 - ALIGNED))
+    upper = np.maximum(np.ceil(cut.max(axis=0) - 0.5 - ALIGNED), np.floor(centres.max(axis=0) + 0.5 + ALIGNED))
     cols, rows = np.maximum(upper - lower + 1, 1).astype(int)
     matrix[:3, 3] += matrix[:3, :2] @ lower
     return Plane(matrix, (int(rows), int(cols)))
+
+
+def _centres_beside(to_pixel: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    """Corners (m, 2) as (col, row) of the region of voxel centres that are within half a voxel of the depth 0 plane.
+
+    ``to_pixel``: (i, j, k, 1) -> (col, row, depth, 1).
+    """
+    corners = transform_points(to_pixel, list(itertools.product(*((0, n - 1) for n in shape[::-1]))))
+    half = (0.5 + ALIGNED) * np.abs(to_pixel[2, :3]).sum()
+    faces = [cut_box(corners - [0, 0, depth]) for depth in (-half, half)]
+    return np.concatenate([*faces, corners[np.abs(corners[:, 2]) <= half, :2]])
 
 
 def slab_thickness(plane: Plane, geometry: VolumeGeometry) -> float:

@@ -331,7 +331,7 @@ class Crop:
         return full
 
     def block(self, lower: ArrayLike, upper: ArrayLike) -> BoolArray:
-        """The voxels from ``lower`` up to ``upper`` (k, j, i; exclusive), a new mask; outside of the crop all False."""
+        """The voxels from ``lower`` up to ``upper`` (k, j, i; exclusive) as a new mask, False outside of the crop."""
         lower, upper = np.asarray(lower), np.asarray(upper)
         block = np.zeros(upper - lower, dtype=bool)
         first, last = np.maximum(lower, self.lower), np.minimum(upper, self.upper)

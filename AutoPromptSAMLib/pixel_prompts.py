@@ -23,6 +23,7 @@ from AutoPromptSAMLib.prompt_types import Box, Doodle, MaskPrompt, Point, Prompt
 DOODLE_POINTS = 16
 DOODLE_SPACING = 2.0  # pixels between the points of a doodle, at least: closer ones say the same. A choice.
 PARALLEL = 0.99  # |cos| of the normals (8 degrees) above which a flat box speaks about a plane. A choice.
+ROUNDING_MM = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +31,16 @@ class PixelPrompts:
     """Prompts in pixels of one image; integer positions are pixel centres.
 
     ``points``: (P, 2) float64 as (col, row). ``labels``: (P,) int8, 1 object, 0 background. ``box``: (4,) float64 as
-    (x0, y0, x1, y1) or None. ``mask``: (rows, cols) bool, or float32 logits, or None.
+    (x0, y0, x1, y1) or None. ``mask``: (rows, cols) bool, or float32 logits, or None. ``boxes``: (B, 4) float64, one
+    for each piece of the object; give them or ``box``, not both. ``box`` of several is the rectangle around them: all
+    that a network can take at once. The loops decode each box and unite the answers.
     """
 
     points: FloatArray = field(default_factory=lambda: np.zeros((0, 2)))
     labels: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, dtype=np.int8))
     box: FloatArray | None = None
     mask: NDArray[Any] | None = None
+    boxes: FloatArray = field(default_factory=lambda: np.zeros((0, 4)))
 
     def __post_init__(self) -> None:
         points = np.asarray(self.points, dtype=np.float64).reshape(-1, 2)
@@ -47,11 +51,18 @@ class PixelPrompts:
             raise PromptError("Points must be finite and their labels 1 (object) or 0 (background).")
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "labels", labels)
+        boxes = np.asarray(self.boxes, dtype=np.float64)
         if self.box is not None:
-            box = np.asarray(self.box, dtype=np.float64)
-            if box.shape != (4,) or not np.isfinite(box).all() or box[0] > box[2] or box[1] > box[3]:
-                raise PromptError("A box must be four finite numbers x0 <= x1, y0 <= y1 in the order x0, y0, x1, y1.")
-            object.__setattr__(self, "box", box)
+            if len(boxes):
+                raise PromptError("Prompts have either one box or several boxes; give one of the two.")
+            boxes = np.asarray(self.box, dtype=np.float64)[None]
+        fit = boxes.ndim == 2 and boxes.shape[1] == 4 and np.isfinite(boxes).all()
+        if not fit or (boxes[:, :2] > boxes[:, 2:]).any():
+            raise PromptError("A box must be four finite numbers x0 <= x1, y0 <= y1 in the order x0, y0, x1, y1.")
+        object.__setattr__(self, "boxes", boxes)
+        if len(boxes):
+            around = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
+            object.__setattr__(self, "box", around)
         if self.mask is not None and np.ndim(self.mask) != 2:
             raise PromptError(f"A mask prompt must have two dimensions (rows, cols), not {np.ndim(self.mask)}.")
 
@@ -64,10 +75,11 @@ class PixelPrompts:
 def on_plane(prompts: Iterable[Prompt], plane: Plane, slab_mm: float) -> PixelPrompts:
     """What ``prompts`` say about ``plane``; ``slab_mm`` is the plane's thickness (``geometry.slab_thickness``).
 
-    - Point: when its depth is in [-slab/2, slab/2), so that exactly one of a stack of slices gets it.
-    - Box: when the plane cuts it, the rectangle around the cut, clipped to the image; several boxes give the
-      rectangle around all of them. One that is flat, or thinner than the slab, counts by the depth of its center; a
-      flat one only on planes parallel to it (within 8 degrees).
+    - Point: when its depth is in (-slab/2, slab/2], so that exactly one of a stack of slices gets it: the one that a
+      plane on the face between two slices is pasted onto (``geometry.paste_mask``). Slice 0 has its lower face too.
+    - Box: when the plane cuts it, the rectangle around the cut, clipped to the image; each box gives its own. One that
+      is flat, or thinner than the slab, counts by the depth of its center; a flat one only on planes parallel to it
+      (within 8 degrees).
     - Doodle: the parts of the line in the slab, as points evenly spaced along them, at least 2 pixels apart and at
       most 16 positive and 16 negative ones in all; shorter parts give one point in their middle.
     - MaskPrompt: nearest voxel for every pixel; several masks give their union.
@@ -83,14 +95,14 @@ def on_plane(prompts: Iterable[Prompt], plane: Plane, slab_mm: float) -> PixelPr
     for prompt in prompts:
         if isinstance(prompt, Point):
             pixel = plane.pixels_from_ras(prompt.ras)
-            if _in_slab(pixel[2], slab_mm):
+            if _in_slab(pixel[2], slab_mm, plane):
                 points.append(_inside(pixel[None, :2], plane, "A point"))
                 labels.append(int(prompt.positive))
         elif isinstance(prompt, Box):
             box = _box_on_plane(prompt, plane, slab_mm)
             boxes += [] if box is None else [box]
         elif isinstance(prompt, Doodle):
-            parts = _parts_in_slab(plane.pixels_from_ras(prompt.ras), slab_mm)
+            parts = _parts_in_slab(prompt, plane, slab_mm)
             strokes[prompt.positive] += [_inside(part, plane, "A doodle") for part in parts]
         elif isinstance(prompt, MaskPrompt):
             seen = _mask_on_plane(prompt, plane)
@@ -99,11 +111,9 @@ def on_plane(prompts: Iterable[Prompt], plane: Plane, slab_mm: float) -> PixelPr
         sampled = _sample_strokes(lines)
         points.append(sampled)
         labels += [int(positive)] * len(sampled)
-    around = None
-    if boxes:
-        corners = np.array(boxes)
-        around = np.concatenate([corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)])
-    return PixelPrompts(np.concatenate(points), np.array(labels, dtype=np.int8), around, mask)
+    return PixelPrompts(
+        np.concatenate(points), np.array(labels, dtype=np.int8), mask=mask, boxes=np.array(boxes).reshape(-1, 4)
+    )
 
 
 def doodle_mask(doodle: Doodle, plane: Plane, slab_mm: float) -> BoolArray:
@@ -115,7 +125,7 @@ def doodle_mask(doodle: Doodle, plane: Plane, slab_mm: float) -> BoolArray:
     covered = np.zeros(plane.shape, dtype=bool)
     spacing = np.array(plane.spacing)
     reach = max(doodle.width_mm / 2, float(np.hypot(*spacing)) / 2)
-    for part in _parts_in_slab(plane.pixels_from_ras(doodle.ras), slab_mm):
+    for part in _parts_in_slab(doodle, plane, slab_mm):
         ends = part[1:] if len(part) > 1 else part
         for start, end in zip(part, ends, strict=False):
             lower = np.maximum(np.ceil(np.minimum(start, end) - reach / spacing), 0).astype(int)
@@ -134,9 +144,10 @@ def doodle_mask(doodle: Doodle, plane: Plane, slab_mm: float) -> BoolArray:
     return covered
 
 
-def _in_slab(depth: float, slab_mm: float) -> bool:
-    # A nanometre of rounding must not send a click on the lower face to nobody.
-    return bool(-slab_mm / 2 - 1e-6 <= depth < slab_mm / 2 - 1e-6)
+def _in_slab(depth: float, slab_mm: float, plane: Plane) -> bool:
+    # A nanometre of rounding must not send a click on a face to nobody.
+    lowest = -slab_mm / 2 - ROUNDING_MM if plane.index == 0 else -slab_mm / 2 + ROUNDING_MM
+    return bool(lowest < depth <= slab_mm / 2 + ROUNDING_MM)
 
 
 def _inside(pixels: FloatArray, plane: Plane, what: str) -> FloatArray:
@@ -156,7 +167,7 @@ def _box_on_plane(box: Box, plane: Plane, slab_mm: float) -> FloatArray | None:
     if box.is_flat and abs(box.normal @ plane.normal) < PARALLEL:
         return None
     if box.is_flat or np.ptp(corners[:, 2]) <= slab_mm:
-        cut = corners[:, :2] if _in_slab(corners[:, 2].mean(), slab_mm) else corners[:0, :2]
+        cut = corners[:, :2] if _in_slab(corners[:, 2].mean(), slab_mm, plane) else corners[:0, :2]
     else:
         cut = cut_box(corners)
     if not len(cut):
@@ -173,10 +184,11 @@ def _box_on_plane(box: Box, plane: Plane, slab_mm: float) -> FloatArray | None:
     return np.concatenate([np.clip(lower, 0, last), np.clip(upper, 0, last)])
 
 
-def _parts_in_slab(pixels: FloatArray, slab_mm: float) -> list[FloatArray]:
-    """The polyline (n, 3) as (col, row, depth) cut to the slab: one (m, 2) line for each part inside."""
+def _parts_in_slab(doodle: Doodle, plane: Plane, slab_mm: float) -> list[FloatArray]:
+    """The line cut to the slab: one (m, 2) polyline as (col, row) for each part inside."""
+    pixels = plane.pixels_from_ras(doodle.ras)
     if len(pixels) == 1:
-        return [pixels[:, :2]] if _in_slab(pixels[0, 2], slab_mm) else []
+        return [pixels[:, :2]] if _in_slab(pixels[0, 2], slab_mm, plane) else []
     parts: list[list[FloatArray]] = []
     joined = False
     for start, end in itertools.pairwise(pixels):
@@ -185,7 +197,7 @@ def _parts_in_slab(pixels: FloatArray, slab_mm: float) -> list[FloatArray]:
             at = np.sort([(side * slab_mm / 2 - start[2]) / slope for side in (-1, 1)])
             first, last = max(at[0], 0.0), min(at[1], 1.0)
         else:
-            first, last = (0.0, 1.0) if _in_slab(start[2], slab_mm) else (1.0, 0.0)
+            first, last = (0.0, 1.0) if _in_slab(start[2], slab_mm, plane) else (1.0, 0.0)
         if first >= last:
             joined = False
             continue

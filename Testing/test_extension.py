@@ -71,8 +71,9 @@ def listed(variable: str) -> list[str]:
 
 
 def present(folder: str, *suffixes: str) -> list[str]:
-    files = (path for path in (ROOT / folder).rglob("*") if path.suffix in suffixes)
-    return sorted(path.relative_to(ROOT).as_posix() for path in files)
+    """Files of a folder; the browser host is no part of the application, which is a host itself."""
+    files = [path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.suffix in suffixes]
+    return sorted(path.as_posix() for path in files if not path.is_relative_to("AutoPromptSAMLib/web"))
 
 
 def run(program: str) -> str:

@@ -16,7 +16,8 @@ PACKAGE = "AutoPromptSAMLib"
 # entries before it.
 FLOORS: list[tuple[str, list[str]]] = [
     ("ground", ["__init__", "errors", "atomic"]),
-    ("ground", ["grid", "geometry", "intensity", "prompt_types", "pixel_prompts", "prompts", "prompt_file"]),
+    ("ground", ["grid", "lattice", "geometry", "intensity"]),
+    ("ground", ["prompt_types", "pixel_prompts", "prompts", "prompt_file"]),
     ("ground", ["images", "image_reader", "dicom_series", "nifti_voxels", "segmentation_file"]),
     ("ground", ["zoo"]),
     ("models", ["backbones"]),

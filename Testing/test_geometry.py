@@ -175,11 +175,23 @@ def test_oblique_plane_covers_the_volume_and_no_more(geometry: VolumeGeometry, s
     colrow = rng.uniform(-0.5 * extent, 1.5 * extent, (300, 2))
     in_volume = geometry.contains(plane.ras_from_pixels(colrow))
     assert plane.contains(colrow)[in_volume].all()
-    # Each outer row and column of pixels reaches into the volume.
+    # Each outer row and column of pixels is at most half a voxel beyond the volume.
     corners = plane.pixels_from_ras(geometry.corners)
     cut = cut_box(corners)
-    assert (cut.min(axis=0) <= 0.5 + 1e-6).all()
-    assert (cut.max(axis=0) >= extent - 1.5 - 1e-6).all()
+    reach = np.abs(plane.ras_to_pixel[:2, :3] @ geometry.ijk_to_ras[:3, :3]).sum(axis=1) / 2
+    assert (cut.min(axis=0) - reach <= 0.5 + 1e-6).all()
+    assert (cut.max(axis=0) + reach >= extent - 1.5 - 1e-6).all()
+
+
+@given(GEOMETRIES, SEEDS)
+def test_a_mask_all_over_an_oblique_plane_labels_every_voxel_that_it_cuts(geometry: VolumeGeometry, seed: int) -> None:
+    plane = random_plane(geometry, np.random.default_rng(seed))
+    assume(plane.shape[0] * plane.shape[1] < 60_000)
+    k, j, i = np.indices(geometry.shape)
+    centres = geometry.ras_from_ijk(np.stack([i.ravel(), j.ravel(), k.ravel()], axis=1))
+    cut = np.abs(plane.pixels_from_ras(centres)[:, 2]) < slab_thickness(plane, geometry) / 2 - 1e-6
+    labelled = paste_mask(np.ones(plane.shape, dtype=bool), plane, geometry).to_full(geometry.shape).ravel()
+    assert labelled[cut].all()
 
 
 def test_oblique_plane_through_a_pixel_centre_and_along_the_grid() -> None:

@@ -22,6 +22,7 @@ from AutoPromptSAMLib.prompts import (
     Box,
     Doodle,
     MaskPrompt,
+    PixelPrompts,
     Point,
     Prompt,
     Source,
@@ -67,7 +68,30 @@ def test_a_click_belongs_to_exactly_one_slice_and_pixel(
             for pixel, a, pixels in zip(seen.points[0], (col_axis, row_axis), plane.shape[::-1], strict=True):
                 voxels = geometry.shape[a]
                 assert (pixel + 0.5) / pixels == pytest.approx((ijk[2 - a] + 0.5) / voxels, abs=1e-6)
-    assert hits == [int(np.floor(ijk[2 - axis] + 0.5 + 1e-9))]
+    assert hits == [max(0, int(np.ceil(ijk[2 - axis] - 0.5 - 1e-9)))]
+
+
+@given(GEOMETRIES, st.sampled_from([0, 1, 2]), st.sampled_from([-1e-3, 0, 1e-3]), st.booleans(), SEEDS)
+def test_a_click_on_the_outer_face_is_in_the_volume_and_on_its_outer_slice(
+    geometry: VolumeGeometry, axis: int, beyond: float, top: bool, seed: int
+) -> None:
+    size = np.array(geometry.shape[::-1])
+    ijk = np.random.default_rng(seed).uniform(-0.4, size - 0.6)
+    ijk[2 - axis] = size[2 - axis] - 0.5 + beyond if top else -0.5 - beyond
+    click = Point(geometry.ras_from_ijk(ijk[None])[0])
+    planes = [slice_plane(geometry, axis, index) for index in range(geometry.shape[axis])]
+    hits = [n for n, p in enumerate(planes) if not on_plane([click], p, slab_thickness(p, geometry)).is_empty]
+    assert bool(geometry.contains(click.ras[None])[0]) == (beyond <= 0)
+    assert hits == ([geometry.shape[axis] - 1 if top else 0] if beyond <= 0 else [])
+
+
+def test_a_click_on_a_face_is_on_the_slice_that_a_plane_there_is_pasted_onto() -> None:
+    matrix = np.array(AXIAL.pixel_to_ras)
+    matrix[2, 3] += SLAB / 2
+    face = Plane(matrix, AXIAL.shape)
+    pasted = paste_mask(np.ones(face.shape, bool), face, CT).lower[0]
+    click = Point(face.ras_from_pixels([[20, 20]])[0])
+    assert [n for n in range(20) if not on_plane([click], slice_plane(CT, 0, n), SLAB).is_empty] == [pasted]
 
 
 @given(GEOMETRIES, st.sampled_from([0, 1, 2]), SEEDS)
@@ -144,9 +168,25 @@ def test_an_axis_aligned_roi_is_exact_and_clipped() -> None:
             assert seen is None
 
 
-def test_several_boxes_are_one_around_all() -> None:
-    boxes = [Box.on_plane(AXIAL, (5, 10, 20, 30)), Box.on_plane(AXIAL, (40, 8, 50, 12))]
-    np.testing.assert_allclose(on_plane(boxes, AXIAL, SLAB).box, [5, 8, 50, 30])
+def test_several_boxes_stay_several() -> None:
+    corners = [(5, 10, 20, 30), (40, 8, 50, 12)]
+    seen = on_plane([Box.on_plane(AXIAL, box) for box in corners], AXIAL, SLAB)
+    np.testing.assert_allclose(seen.boxes, corners)
+    np.testing.assert_allclose(seen.box, [5, 8, 50, 30])  # around all, for networks that take one
+    one = on_plane([Box.on_plane(AXIAL, corners[0])], AXIAL, SLAB)
+    np.testing.assert_allclose(one.boxes, [one.box])
+    none = on_plane([Point(at(5, 5))], AXIAL, SLAB)
+    assert none.box is None
+    assert none.boxes.shape == (0, 4)
+
+
+def test_boxes_in_pixels_are_checked() -> None:
+    assert not PixelPrompts(boxes=[[1, 2, 3, 4]]).is_empty
+    with pytest.raises(PromptError, match="either one box or several"):
+        PixelPrompts(box=[1, 2, 3, 4], boxes=[[1, 2, 3, 4]])
+    for boxes in ([[1, 2, 3, 4], [5, 5, 4, 9]], [1, 2, 3, 4], [[1, 2, 3, np.nan]]):
+        with pytest.raises(PromptError, match="order x0, y0, x1, y1"):
+            PixelPrompts(boxes=boxes)
 
 
 def test_a_thin_box_between_two_slices_is_on_one_of_them() -> None:

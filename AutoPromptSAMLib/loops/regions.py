@@ -30,6 +30,14 @@ def bounding_box(mask: Mask, pad: int = 0) -> NDArray[np.float64]:
     return np.array([cols.start, rows.start, cols.stop - 1, rows.stop - 1], dtype=np.float64)
 
 
+def inside_box(box: NDArray[np.floating], shape: tuple[int, ...]) -> Mask:
+    """Pixels (rows, cols) of an image of ``shape`` whose centres are in a box (x0, y0, x1, y1), rounded to pixels."""
+    x0, y0, x1, y1 = np.rint(box).astype(int)
+    inside = np.zeros(shape, dtype=bool)
+    inside[max(y0, 0) : max(y1 + 1, 0), max(x0, 0) : max(x1 + 1, 0)] = True
+    return inside
+
+
 def components(mask: Mask, min_pixels: int = 1) -> list[Mask]:
     """Connected pieces of at least ``min_pixels`` pixels, largest first."""
     labels, count = ndimage.label(mask)

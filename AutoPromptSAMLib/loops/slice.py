@@ -5,6 +5,8 @@ true box lowers the Dice of the sample CT's spleen from .96 to .83, a point alon
 search for a box: boxes of several sizes around it, and the object's box moved to take the click in or to leave it out,
 are decoded in one batch.
 
+Several boxes mean the union of what is in each: all are decoded in one batch, and the largest logit counts.
+
 Where there is no object yet, a click means the thing under it. Each answer proposes one. A thing gives the same answer
 again to its own box (this counts most), has the click near its middle (least), and is rather large than small, for its
 parts are things too. Chosen on, and good for a mean Dice of, .73 with 11 structures of the sample CT and .74 with four
@@ -28,7 +30,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from AutoPromptSAMLib.errors import PromptError
-from AutoPromptSAMLib.loops.regions import Mask, bounding_box, dice, scaled, window
+from AutoPromptSAMLib.loops.regions import Mask, bounding_box, dice, inside_box, scaled, window
 from AutoPromptSAMLib.loops.tracking import OUTSIDE, PADS, decode_prompts
 from AutoPromptSAMLib.prompts import PixelPrompts
 
@@ -40,8 +42,10 @@ Pixel = tuple[int, int]  # row, column
 
 # Half sides, in pixels of a 512-pixel image, of the boxes that are tried around a click.
 HALF_SIDES = (6, 10, 16, 24, 36, 56, 84, 120)
-# How near the middle of a region its click must be: distance to the border there, as a part of the largest one.
-CENTRAL = 0.5
+# How near the middle of a region its click must be: distance to the border there, as a part of the largest one. Of 256
+# simulated clicks on the sample CT (9 structures, 3 directions, boxes up to 9 pixels off) 3.9 % did harm, 5.9 % with
+# 0.5, and they mended a little more.
+CENTRAL = 0.8
 DISC = (3, 16)  # smallest and largest radius of the disc that a click adds or takes away when there is no region
 CERTAIN = 8.0  # logit of a pixel that a person decided
 
@@ -49,9 +53,9 @@ CERTAIN = 8.0  # logit of a pixel that a person decided
 def segment_slice(backbone: Backbone, features: Features, prompts: PixelPrompts, base: Logits | None = None) -> Logits:
     """Logits (rows, cols) of the object that ``prompts`` mean, positive inside.
 
-    A mask prompt is the answer where nothing else is given, else what clicks correct. ``base`` is an answer to the
-    box that is better than the model's own (``refine_box_mask``), used in its place. Raises PromptError when there are
-    no prompts on the slice.
+    Several boxes give the union of the answers to each. A mask prompt is the answer where nothing else is given, else
+    what clicks correct. ``base`` is an answer to the boxes that is better than the model's own (``refine_box_mask``),
+    used in its place. Raises PromptError when there are no prompts on the slice.
     """
     if prompts.is_empty:
         raise PromptError("There is no prompt on this slice; put a point, a box or a doodle on it.")
@@ -80,7 +84,10 @@ def _decode(backbone: Backbone, features: Features, prompts: PixelPrompts) -> Lo
     """The model's answer to all prompts that it was trained on."""
     can = backbone.capabilities
     if not can.points:
-        prompts = PixelPrompts(box=prompts.box, mask=prompts.mask if can.masks else None)
+        prompts = PixelPrompts(boxes=prompts.boxes, mask=prompts.mask if can.masks else None)
+    if len(prompts.boxes) > 1:
+        united: Logits = decode_prompts(backbone, features, _by_box(prompts)).max(axis=0)
+        return united
     # One click is ambiguous: SAM answers with three masks (part, whole, all) and says which it trusts.
     ambiguous = len(prompts.points) == 1 and prompts.box is None and prompts.mask is None
     if not (ambiguous and can.multimask):
@@ -90,6 +97,21 @@ def _decode(backbone: Backbone, features: Features, prompts: PixelPrompts) -> Lo
     best = int(decoded.iou[0].argmax())
     logits: Logits = backbone.upscale(decoded.low_res[:, best], features.frame)[0].float().cpu().numpy()
     return logits
+
+
+def _by_box(prompts: PixelPrompts) -> list[PixelPrompts]:
+    """Prompts of one box each: with the part of the mask inside it, and the points to which no other box is nearer."""
+    beyond = np.maximum(prompts.boxes[:, None, :2] - prompts.points, prompts.points - prompts.boxes[:, None, 2:])
+    distance = np.linalg.norm(np.maximum(beyond, 0), axis=2)
+    nearest = distance <= distance.min(axis=0, initial=np.inf)
+    parts = []
+    for box, own in zip(prompts.boxes, nearest, strict=True):
+        mask = prompts.mask
+        if mask is not None:
+            background = False if mask.dtype == np.bool_ else OUTSIDE
+            mask = np.where(inside_box(box, mask.shape), mask, background).astype(mask.dtype)
+        parts.append(PixelPrompts(prompts.points[own], prompts.labels[own], box, mask))
+    return parts
 
 
 def _find(backbone: Backbone, features: Features, logits: Logits, clicks: Sequence[tuple[Pixel, bool]]) -> Logits:

@@ -21,7 +21,17 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from AutoPromptSAMLib.loops.appearance import Appearance
-from AutoPromptSAMLib.loops.regions import Mask, Window, bounding_box, components, dice, scaled, split, window
+from AutoPromptSAMLib.loops.regions import (
+    Mask,
+    Window,
+    bounding_box,
+    components,
+    dice,
+    inside_box,
+    scaled,
+    split,
+    window,
+)
 from AutoPromptSAMLib.prompts import PixelPrompts
 
 if TYPE_CHECKING:
@@ -198,31 +208,33 @@ def refine_box_mask(
     features: Features,
     image: NDArray[np.float32],
     logits: NDArray[np.float32],
-    box: NDArray[np.floating],
+    boxes: NDArray[np.floating],
 ) -> NDArray[np.float32]:
     """Better logits (rows, cols) for the slice that a person boxed, before they are carried to other slices.
 
     A person's box says where the object ends, so all that looks like the object inside it counts, and nothing outside
-    it: boxes of the halves add what one box missed, appearance fills and trims. ``logits`` is the answer to the box
-    itself, ``box`` its (x0, y0, x1, y1). Seed of the sample CT's aortic arch: Dice .87 before, .96 after.
+    it: boxes of the halves add what one box missed, appearance fills and trims. ``boxes`` (4,) or (B, 4) are one or
+    several (x0, y0, x1, y1), each around a piece of the object, ``logits`` the answer to them (``segment_slice``).
+    Seed of the sample CT's aortic arch: Dice .87 before, .96 after.
     """
-    x0, y0, x1, y1 = np.rint(box).astype(int)
-    inside = np.zeros(logits.shape, dtype=bool)
-    inside[max(y0, 0) : y1 + 1, max(x0, 0) : x1 + 1] = True
+    places = [inside_box(box, logits.shape) for box in np.reshape(boxes, (-1, 4))]
+    inside: Mask = np.any(places, axis=0)
     mask = (logits > 0) & inside
     combined = logits
     for _ in range(2):
-        if mask.sum() < MIN_PIXELS:
+        halves = [half for place in places for half in split(mask & place) if half.sum() >= MIN_PIXELS]
+        if not halves:
             return combined
-        halves = [half for half in split(mask) if half.sum() >= MIN_PIXELS]
         pad = scaled(PADS[0], mask.shape)
         answers = decode_prompts(backbone, features, [PixelPrompts(box=bounding_box(h, pad)) for h in halves])
         combined = np.maximum(logits, answers.max(axis=0)) + Appearance(image, mask).log_ratio(image)
         combined = np.where(inside, combined, np.minimum(combined, -1e-3)).astype(np.float32)
         labels, count = ndimage.label(combined > 0)
-        sizes = np.bincount(labels.ravel(), minlength=count + 1)
-        sizes[0] = 0
-        keep = sizes >= max(MIN_PIXELS, 0.1 * sizes.max())
+        keep = np.zeros(count + 1, dtype=bool)
+        for place in places:  # a small piece that has a box of its own is no speck
+            sizes = np.bincount(labels[place], minlength=count + 1)
+            sizes[0] = 0
+            keep |= (sizes > 0) & (sizes >= min(sizes.max(), max(MIN_PIXELS, 0.1 * sizes.max())))
         mask = keep[labels]
         combined = np.where(mask, combined, np.minimum(combined, -1e-3)).astype(np.float32)
     return combined

@@ -2,8 +2,10 @@
 
 From every slice that a person prompted (a seed) a run goes up and a run goes down, slice by slice (``tracking``), to
 the next seed or until the object ends. Between two seeds the runs from both meet: each slice takes the mean of their
-probabilities, weighted by nearness. A run depends on its seed alone, so a corrected slice costs its own two runs, as
-far as the neighbouring seeds; all others come from the memory of done slices.
+probabilities, weighted by how little each mask grew on its way. Slices alone do not say how far a run has come: from
+the tip of an organ it has to find all of the organ, towards the tip it only has to let go. A run depends on its seed
+alone, so a corrected slice costs its own two runs, as far as the neighbouring seeds; all others come from the memory
+of done slices.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 UP, DOWN = 1, -1
 # Where one of two runs is sure and the other never came by, the logit of the mean would be infinite.
 SURE = 1e-6
+# What a slice adds to a run's way, besides the part of its mask that is new on it: where nothing grows, the nearer
+# seed counts more. A choice.
+STEP_COST = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +95,7 @@ def propagate(
     if not indices:
         raise ValueError(f"there is no seed between slices {first} and {last}")
     found: dict[tuple[int, int], SliceMask] = {}
+    ways: dict[tuple[int, int], float] = {}
     result = VolumeResult({index: seeds[index] for index in indices if not seeds[index].is_empty}, tuple(indices))
     total, done = work(indices, first, last), len(indices)
     try:
@@ -100,6 +106,7 @@ def propagate(
                     done += left
                     continue
                 run = _Run(backbone, stack, index, seeds[index], step, memory)
+                before, way = seeds[index], 0.0
                 for at in range(index + step, limit, step):
                     control.check()
                     control.report(done, total, f"Slice {at}")
@@ -107,10 +114,13 @@ def propagate(
                     result.decoded += run.was_decoded
                     done, left = done + 1, left - 1
                     found[at, step] = answer
+                    way += STEP_COST + _new_part(answer, before)
+                    before, ways[at, step] = answer, way
                     if answer.is_empty:
                         done += left
+                        ways |= {(n, step): way + STEP_COST * abs(n - at) for n in range(at, limit, step)}
                         break
-                    result.slices[at] = _meet(found, seeds, indices, at)
+                    result.slices[at] = _meet(found, ways, seeds, indices, at)
                     if on_slice is not None:
                         on_slice(at, result.slices[at])
     except Cancelled:
@@ -119,9 +129,9 @@ def propagate(
         return result
     # Where only one of two runs came by, its answer counts by its share: decide again now that all are known.
     for at in sorted(result.slices.keys() - set(indices)):
-        before, shown = result.slices[at], _meet(found, seeds, indices, at, final=True)
+        known, shown = result.slices[at], _meet(found, ways, seeds, indices, at, final=True)
         result.slices[at] = shown
-        if on_slice is not None and not np.array_equal(shown.mask, before.mask):
+        if on_slice is not None and not np.array_equal(shown.mask, known.mask):
             on_slice(at, shown)
         if shown.is_empty:
             del result.slices[at]
@@ -172,8 +182,15 @@ class _Run:
         return self._tracker
 
 
+def _new_part(answer: SliceMask, before: SliceMask) -> float:
+    """The part of a mask, 0 to 1, that is not on the mask of the slice before."""
+    mask = answer.mask
+    return float((mask & ~before.mask).sum() / max(1, mask.sum()))
+
+
 def _meet(
     found: Mapping[tuple[int, int], SliceMask],
+    ways: Mapping[tuple[int, int], float],
     seeds: Mapping[int, SliceMask],
     indices: list[int],
     at: int,
@@ -189,7 +206,7 @@ def _meet(
         return one  # no run comes from the other side
     if not final and (up is None or down is None):
         return one
-    share = (above - at) / (above - below)
+    share = ways[at, DOWN] / (ways[at, UP] + ways[at, DOWN])
     probability = np.zeros(one.shape, dtype=np.float32)
     agreement = 0.0
     for answer, weight in ((up, share), (down, 1 - share)):

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import slicer
 from undo_stack import UndoCommand
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, GeometryError, StorageError
@@ -16,10 +15,9 @@ from AutoPromptSAMLib.geometry import Crop, VolumeGeometry
 from AutoPromptSAMLib.grid import BoolArray
 from AutoPromptSAMLib.image_reader import check_readable, header_entries, read_header
 from AutoPromptSAMLib.images import load_segmentation, save_segmentation
+from AutoPromptSAMLib.lattice import crop_on
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Message
-from AutoPromptSAMLib.mrml.labelmaps import Lattice
 from AutoPromptSAMLib.mrml.persistence import SceneState, save_scene, store_state
-from AutoPromptSAMLib.mrml.transforms import matrix_from_array
 from AutoPromptSAMLib.prompt_file import load_prompts, save_prompts
 
 SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".mrb", ".json")
@@ -130,17 +128,8 @@ def _names(names: Iterable[str]) -> list[str]:
 
 def _placed(mask: BoolArray, geometry: VolumeGeometry, wanted: VolumeGeometry, path: Path) -> Crop:
     """A mask of one grid as crop of another on the same voxels; GeometryError when they are not."""
-    crop = Crop.from_full(mask)
-    if geometry.close_to(wanted):
-        return crop
-    image = slicer.vtkOrientedImageData()
-    image.SetGeometryFromImageToWorldMatrix(matrix_from_array(geometry.ijk_to_ras))
-    place = Lattice(wanted.shape, wanted.ijk_to_ras).place_in(image)
-    if place is not None and not crop.is_empty:
-        lower, upper = place.inverse.block(crop.lower, crop.upper)
-        if (lower >= 0).all() and (upper <= wanted.shape).all():
-            return Crop(place.inverse.turn(crop.mask), tuple(lower.tolist()))
-    elif place is not None:
+    crop = crop_on(Crop.from_full(mask), geometry, wanted)
+    if crop is not None:
         return crop
     raise GeometryError(
         f"{path.name} has another geometry ({geometry}) than the image ({wanted}); resample it to the image."

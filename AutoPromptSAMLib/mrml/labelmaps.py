@@ -16,41 +16,11 @@ from vtkmodules.util.numpy_support import vtk_to_numpy
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError
 from AutoPromptSAMLib.geometry import Crop, VolumeGeometry
-from AutoPromptSAMLib.grid import BoolArray, FloatArray, transform_points
+from AutoPromptSAMLib.grid import BoolArray, FloatArray
+from AutoPromptSAMLib.lattice import Placement, placement
 from AutoPromptSAMLib.mrml.transforms import array_from_matrix, node_to_world
 
 LABELMAP = "Binary labelmap"
-SAME_GRID = 0.01  # voxels that two grids may be apart and count as one: headers round, and nobody sees it
-
-
-@dataclass(frozen=True)
-class Placement:
-    """How a volume's voxels lie in a labelmap on the same grid: index ``a`` (of k, j, i) in the labelmap is
-    ``signs[a]`` times the volume's index ``axes[a]``, plus ``shift[a]``.
-
-    Not only the first voxel may differ: Slicer turns left-handed volumes right-handed when it loads them, with the
-    slices in reverse, while their segmentations stay as they were.
-    """
-
-    axes: tuple[int, ...]
-    signs: tuple[int, ...]
-    shift: tuple[int, ...]
-
-    @property
-    def inverse(self) -> Placement:
-        """The labelmap's voxels in the volume."""
-        axes = tuple(np.argsort(self.axes).tolist())
-        return Placement(axes, tuple(self.signs[a] for a in axes), tuple(-self.signs[a] * self.shift[a] for a in axes))
-
-    def block(self, lower: ArrayLike, upper: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """A block of the volume, first voxel (k, j, i) and first one after it, in the labelmap."""
-        first, last = np.asarray(lower)[list(self.axes)], np.asarray(upper)[list(self.axes)] - 1
-        ends = np.sort(np.stack([first, last]) * self.signs + self.shift, axis=0)
-        return ends[0], ends[1] + 1
-
-    def turn(self, mask: BoolArray) -> BoolArray:
-        """The voxels of a block of the volume (k, j, i) in the order of the labelmap; a view."""
-        return mask.transpose(self.axes)[tuple(slice(None, None, sign) for sign in self.signs)]
 
 
 @dataclass(frozen=True)
@@ -62,18 +32,7 @@ class Lattice:
 
     def place_in(self, image: slicer.vtkOrientedImageData) -> Placement | None:
         """How the volume's voxels lie in ``image``, None when that is on another grid."""
-        matrix = np.linalg.inv(image_to_local(image)) @ self.to_local
-        whole = np.rint(matrix)
-        corners = np.array([[corner >> axis & 1 for axis in range(3)] for corner in range(8)])
-        corners = corners * (np.array(self.shape[::-1]) - 1)
-        if np.abs(transform_points(matrix - whole, corners)).max() > SAME_GRID:
-            return None
-        turn = whole[2::-1, 2::-1]  # (k, j, i) of the volume -> (k, j, i) of the image
-        if (np.abs(turn).sum(axis=0) != 1).any() or (np.abs(turn).sum(axis=1) != 1).any():
-            return None
-        axes = np.abs(turn).argmax(axis=1)
-        signs = turn[range(3), axes].astype(int)
-        return Placement(tuple(axes.tolist()), tuple(signs.tolist()), tuple(whole[2::-1, 3].astype(int).tolist()))
+        return placement(self.shape, np.linalg.inv(image_to_local(image)) @ self.to_local)
 
 
 def image_to_local(image: slicer.vtkOrientedImageData) -> FloatArray:

@@ -39,12 +39,11 @@ def plane_from_slice_node(
     unit = np.cross(right, up) / np.linalg.norm(np.cross(right, up))
     centre = centre - ((centre - slice_to_ras[:3, 3]) @ unit) * unit
     try:
-        plane = oblique_plane(geometry, centre, right, -up)
+        return oblique_plane(geometry, centre, right, -up)
     except GeometryError:
         raise GeometryError(
             f'The slice view "{slice_node.GetName()}" does not cut the volume; scroll it into the volume.'
         ) from None
-    return _with_border(plane, geometry)
 
 
 def _single_slice(normal: FloatArray, origin: FloatArray, axis: int, geometry: VolumeGeometry) -> int | None:
@@ -58,15 +57,3 @@ def _single_slice(normal: FloatArray, origin: FloatArray, axis: int, geometry: V
     along = origin[axis] - (corners - origin[others]) @ normal[others] / normal[axis]
     index = math.ceil(along.mean() - 0.5 - ON_FACE)
     return index if np.abs(along - index).max() <= 0.5 + 2 * ON_FACE else None
-
-
-def _with_border(plane: Plane, geometry: VolumeGeometry) -> Plane:
-    """The plane, larger by half a voxel: of a voxel that it cuts at the volume's edge the centre may lie beyond, and a
-    mask is pasted by centres, so that a click there would label nothing.
-    """
-    steps = plane.pixel_to_ras[:3, :2]
-    reach = np.abs((steps / np.array(plane.spacing) ** 2).T @ geometry.ijk_to_ras[:3, :3]).sum(axis=1) / 2
-    cols, rows = np.ceil(reach).astype(int)
-    matrix = np.array(plane.pixel_to_ras)
-    matrix[:3, 3] -= steps @ [cols, rows]
-    return Plane(matrix, (plane.shape[0] + 2 * int(rows), plane.shape[1] + 2 * int(cols)))

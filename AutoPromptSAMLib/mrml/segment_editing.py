@@ -46,6 +46,7 @@ class SegmentEditing(SignalContainer):
         if logic is None:
             self.writer.logic.SetSegmentationHistory(None)  # the steps of ``undo_stack`` are the history
         self.surface_shown = False
+        self.edit_verb = "Edit"  # what undo calls the changes of other editors; hosts set it to the tool in hand
         self._call = call
         self._closed = False
         self._took_edits = True
@@ -256,7 +257,7 @@ class SegmentEditing(SignalContainer):
         if self._active not in self.kept.known:
             self._activate(next(iter(self.kept.known), None))
         if flips:
-            step = Step(f"Edit {self._name(next(iter(flips)))}", self._travel, by_hand=True)
+            step = Step(f"{self.edit_verb} {self._name(next(iter(flips)))}", self._travel, by_hand=True)
             step.add_flips(flips)
             self._push(step)
         self.changed("segments")

@@ -15,8 +15,18 @@ import numpy as np
 
 from AutoPromptSAMLib import loops
 from AutoPromptSAMLib.errors import GeometryError, ImageError, PromptError
-from AutoPromptSAMLib.geometry import Crop, Plane, Volume, paste_mask, sample_plane, slab_thickness, slice_plane
+from AutoPromptSAMLib.geometry import (
+    Crop,
+    Plane,
+    Volume,
+    VolumeGeometry,
+    paste_mask,
+    sample_plane,
+    slab_thickness,
+    slice_plane,
+)
 from AutoPromptSAMLib.intensity import IntensityMapping, default_mapping
+from AutoPromptSAMLib.lattice import crop_on, same_voxels
 from AutoPromptSAMLib.loops.appearance import smooth
 from AutoPromptSAMLib.loops.job import Control, Job, Progress, Worker
 from AutoPromptSAMLib.loops.memory import SliceMemory
@@ -229,9 +239,9 @@ class LocalSession:
         def seed(index: int, given: PixelPrompts) -> SliceMask:
             encoded, base = features(index), None
             with_points = len(given.points) and self.backbone.capabilities.points  # then the model weighs all prompts
-            if given.box is not None and given.mask is None and not with_points:
-                answer = segment_slice(self.backbone, encoded, PixelPrompts(box=given.box))
-                base = refine_box_mask(self.backbone, encoded, smooth(image(index)), answer, given.box)
+            if len(given.boxes) and given.mask is None and not with_points:
+                answer = segment_slice(self.backbone, encoded, PixelPrompts(boxes=given.boxes))
+                base = refine_box_mask(self.backbone, encoded, smooth(image(index)), answer, given.boxes)
             return SliceMask.from_logits(segment_slice(self.backbone, encoded, given, base))
 
         def run(control: Control) -> PropagationResult:
@@ -267,15 +277,19 @@ class LocalSession:
     def replay(self, file: PromptFile) -> list[str]:
         """Take over the prompts of a file; see ``Session.replay``."""
         geometry = self.volume.geometry
-        if file.geometry is not None and not file.geometry.close_to(geometry):
+        if file.geometry is not None and not same_voxels(file.geometry, geometry):
             raise GeometryError(
                 f"The prompts were made on an image of {file.geometry}, this one has {geometry}; "
                 "load the image they belong to."
             )
-        for prompts in file.objects.values():
+        objects = {
+            name: PromptSet([_on_grid(prompt, geometry) for prompt in prompts])
+            for name, prompts in file.objects.items()
+        }
+        for prompts in objects.values():
             for prompt in prompts:
                 check_inside(prompt, geometry)
-        self._start({name: PromptSet(prompts.prompts) for name, prompts in file.objects.items()})
+        self._start(objects)
         made, own = file.model, self.export_prompts().model
         if made is None or made == own:
             return []
@@ -335,6 +349,14 @@ class LocalSession:
         lower[result.axis] = index
         crop = Crop(result.mask.mask[tuple(part)], (lower[0], lower[1], lower[2])).tight()
         return None if crop.is_empty else MaskPrompt(crop, geometry, source=VOLUME_LOOP)
+
+
+def _on_grid(prompt: Prompt, geometry: VolumeGeometry) -> Prompt:
+    """A mask that was made on the same voxels in another order, in the order of ``geometry``; others as they are."""
+    if not isinstance(prompt, MaskPrompt):
+        return prompt
+    crop = crop_on(prompt.crop, prompt.geometry, geometry)
+    return prompt if crop is None else MaskPrompt(crop, geometry, source=prompt.source, id=prompt.id)
 
 
 def _volume_result(

@@ -8,9 +8,9 @@ import numpy as np
 
 from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.geometry import VolumeGeometry, slab_thickness, slice_plane
+from AutoPromptSAMLib.pixel_prompts import ROUNDING_MM
 from AutoPromptSAMLib.prompts import Box, Doodle, MaskPrompt, Point, Prompt
 
-ROUNDING_MM = 1e-6  # as in ``on_plane``: a nanometre of rounding must not send a click to nobody
 ON_FACE = 1e-3  # slices; a box that was drawn to the middle of a slice includes it whatever the rounding
 
 
@@ -52,7 +52,7 @@ def seed_slices(prompts: Iterable[Prompt], geometry: VolumeGeometry, axis: int) 
                 found.add(_nearest(_positions(prompt.center_ras[None], geometry, axis)[0]))
         elif isinstance(prompt, Box):
             inside = np.clip(_positions(prompt.corners, geometry, axis), -0.5, geometry.shape[axis] - 0.5)
-            found.add(min(_nearest((inside.min() + inside.max()) / 2), geometry.shape[axis] - 1))
+            found.add(max(_nearest((inside.min() + inside.max()) / 2), 0))
         elif isinstance(prompt, MaskPrompt):
             others = tuple(a for a in range(3) if a != axis)
             found |= {int(n) + prompt.crop.lower[axis] for n in np.flatnonzero(prompt.crop.mask.any(axis=others))}
@@ -108,9 +108,11 @@ def _positions(points: np.ndarray, geometry: VolumeGeometry, axis: int) -> np.nd
     """
     plane = slice_plane(geometry, axis, 0, square_pixels=False)
     depth: np.ndarray = plane.pixels_from_ras(points)[:, 2]
-    return (depth + ROUNDING_MM) / slab_thickness(plane, geometry)
+    return (depth - ROUNDING_MM) / slab_thickness(plane, geometry)
 
 
 def _nearest(position: float) -> int:
-    # Slabs are half open (``on_plane``): a point halfway between two slices belongs to the upper one.
-    return int(np.floor(position + 0.5))
+    # Slabs are half open (``on_plane``): a point halfway between two slices belongs to the lower one, and one on the
+    # lower face of the volume to slice 0.
+    index = int(np.ceil(position - 0.5))
+    return 0 if index == -1 and position >= -0.5 - ON_FACE else index

@@ -17,7 +17,6 @@ from trame.app import get_server
 from trame.ui.vuetify3 import VAppLayout
 from trame.widgets import html
 from trame_slicer.core import SlicerApp
-from undo_stack import UndoStack
 from vtkmodules.vtkCommonCore import vtkObject
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, ImageError
@@ -68,9 +67,8 @@ class WebApp:
         # VTK warns of names that trame-slicer still uses and of the display that there is not: nothing to act on.
         vtkObject.GlobalWarningDisplayOff()
         self.slicer_app = SlicerApp()
-        self.undo_stack = UndoStack(undo_limit=100)
+        # The editor gets no undo stack: it would copy all voxels twice a stroke, and the segmenter notes what changes.
         editor = self.slicer_app.segmentation_editor
-        editor.set_undo_stack(self.undo_stack)
         # It would make or remove all surfaces after each edit; the segmenter knows which changed, the views when.
         editor.segmentation_modified.disconnect(editor._on_segmentation_modified)
         self.segmenter: InteractiveSegmenter | None = None
@@ -210,7 +208,6 @@ class WebApp:
             self._session,
             *self._nodes,
             call=self.call,
-            undo_stack=self.undo_stack,
             logic=self.slicer_app.segmentation_editor.editor_logic,
         )
         self._prompt_nodes = PromptNodes(self.segmenter, self.slicer_app.scene)

@@ -207,6 +207,8 @@ class Tools(Panel):
             self.app.guarded(self._need_active_segment)()
             self.editor.set_active_effect_type(chosen.effect)
             self._options_changed()
+            if self.app.segmenter is not None:
+                self.app.segmenter.edit_verb = chosen.text.partition(":")[0]
         else:
             self.editor.deactivate_effect()
         self.placing.tool = PLACING.get(chosen.id)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from AutoPromptSAMLib.backbones import Backbone
+from AutoPromptSAMLib.backbones import Backbone, Frame, PromptEmbedding
 from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.loops.regions import bounding_box, dice
 from AutoPromptSAMLib.loops.slice import CERTAIN, segment_slice
 from AutoPromptSAMLib.prompts import PixelPrompts
+from AutoPromptSAMLib.zoo.card import Capabilities
 
 from ..conftest import SEEDS
 from ..threshold_backbone import ThresholdBackbone, rod
@@ -32,6 +35,52 @@ def clicks(*pixels: tuple[float, float, bool], **others: np.ndarray) -> PixelPro
 def test_a_box_finds_what_it_is_around(lite: Backbone, scene: Picture) -> None:
     found = segment_slice(lite, scene.features, PixelPrompts(box=bounding_box(LEFT))) > 0
     assert dice(found, LEFT) > 0.95
+
+
+def test_several_boxes_mean_what_is_in_each_and_not_what_lies_between(lite: Backbone) -> None:
+    between = ellipse(132, 122, 14, 20)
+    here = picture(lite, LEFT | between | RIGHT)
+    boxes = np.stack([bounding_box(LEFT), bounding_box(RIGHT)])
+    found = segment_slice(lite, here.features, PixelPrompts(boxes=boxes)) > 0
+    assert dice(found, LEFT | RIGHT) > 0.95
+    assert not found[between].any()
+    each = [segment_slice(lite, here.features, PixelPrompts(box=box)) for box in boxes]
+    np.testing.assert_allclose(
+        segment_slice(lite, here.features, PixelPrompts(boxes=boxes)), np.max(each, axis=0), atol=1e-4
+    )
+    # A click corrects the union and not one of its parts.
+    clicked = segment_slice(lite, here.features, clicks((132, 122, True), boxes=boxes)) > 0
+    assert clicked[122, 132]
+    assert clicked[found].all()
+
+
+class AllPrompts(ThresholdBackbone):
+    """Takes points and masks too, and keeps what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.capabilities = Capabilities(points=True, boxes=True, masks=True, multimask=False, memory=False)
+        self.given: list[PixelPrompts] = []
+
+    def embed_prompts(self, frame: Frame, prompts: Sequence[PixelPrompts], low_res: None = None) -> PromptEmbedding:
+        self.given += prompts
+        return super().embed_prompts(frame, prompts)
+
+
+def test_with_several_boxes_each_gets_its_own_points_and_part_of_the_mask() -> None:
+    backbone = AllPrompts()
+    volume, truth = rod([0], count=1)
+    features = backbone.encode([np.repeat(volume.array[0][..., None], 3, axis=2)])
+    boxes = np.array([[13.0, 11, 31, 29], [35, 35, 40, 40]])
+    prompts = clicks((22, 20, True), (34, 33, False), (37, 37, False), boxes=boxes, mask=truth[0])
+    segment_slice(backbone, features, prompts)
+    first, second = backbone.given[:2]
+    np.testing.assert_array_equal([first.box, second.box], boxes)
+    np.testing.assert_array_equal(first.points, [[22, 20]])
+    np.testing.assert_array_equal(second.points, [[34, 33], [37, 37]])
+    assert second.labels.tolist() == [0, 0]
+    np.testing.assert_array_equal(first.mask, truth[0])
+    assert not second.mask.any()
 
 
 @pytest.mark.parametrize(("col", "row", "truth"), [(80, 120, LEFT), (72, 135, LEFT), (180, 130, RIGHT)])

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from AutoPromptSAMLib.backbones import Backbone
+from AutoPromptSAMLib.loops.appearance import smooth
 from AutoPromptSAMLib.loops.regions import bounding_box, dice
+from AutoPromptSAMLib.loops.slice import segment_slice
 from AutoPromptSAMLib.loops.tracking import (
     OUTSIDE,
     REACH,
@@ -18,6 +20,7 @@ from AutoPromptSAMLib.loops.tracking import (
 )
 from AutoPromptSAMLib.prompts import PixelPrompts
 
+from ..threshold_backbone import ThresholdBackbone
 from .phantom import SIZE, Picture, ellipse, picture
 
 ONE = ellipse(128, 110, 30, 24)
@@ -86,6 +89,28 @@ def test_the_seed_of_a_box_around_two_things_is_both_and_stays_inside_the_box(
     rows, cols = np.nonzero(refined)
     assert (cols.min(), rows.min()) >= (box[0], box[1])
     assert (cols.max(), rows.max()) <= (box[2], box[3])
+
+
+def test_the_seed_of_two_boxes_is_in_both_and_in_nothing_between(lite: Backbone) -> None:
+    small, large, between = ellipse(60, 110, 5, 5), ellipse(170, 110, 30, 30), ellipse(110, 110, 12, 12)
+    here = picture(lite, small | large | between)
+    boxes = np.stack([bounding_box(small), bounding_box(large)])
+    logits = segment_slice(lite, here.features, PixelPrompts(boxes=boxes))
+    refined = refine_box_mask(lite, here.features, here.appearance, logits, boxes) > 0
+    assert dice(refined & large, large) > 0.95
+    # Less than a tenth of the large one, which in one box with it would be a speck.
+    assert dice(refined & ~large, small) > 0.85
+    assert not refined[between].any()
+
+
+def test_the_seed_of_a_box_around_a_few_pixels_is_the_answer_to_the_box() -> None:
+    backbone = ThresholdBackbone()
+    image = np.full((48, 48), 50, dtype=np.uint8)
+    image[10:14, 10:15] = 200  # 20 pixels: their halves are too small for boxes of their own
+    features = backbone.encode([np.repeat(image[..., None], 3, axis=2)])
+    logits = np.where(image > 100, 8, -8).astype(np.float32)
+    refined = refine_box_mask(backbone, features, smooth(image), logits, np.array([10, 10, 14, 13]))
+    np.testing.assert_array_equal(refined > 0, image > 100)
 
 
 def test_an_empty_answer_to_the_box_stays_empty(lite: Backbone, pictures: dict[str, Picture]) -> None:

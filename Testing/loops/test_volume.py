@@ -16,7 +16,7 @@ from AutoPromptSAMLib.loops.memory import SliceMemory
 from AutoPromptSAMLib.loops.tracking import SliceMask
 from AutoPromptSAMLib.loops.volume import Slices, VolumeResult, propagate, work
 
-from ..threshold_backbone import ThresholdBackbone, rod
+from ..threshold_backbone import BRIGHT, DARK, ThresholdBackbone, rod
 
 
 @dataclass
@@ -37,6 +37,14 @@ class Case:
     def seed(self, index: int) -> SliceMask:
         return SliceMask.from_logits(np.where(self.truth[index], 8, -8).astype(np.float32))
 
+    def stack(self) -> Slices:
+        return Slices(
+            len(self.images),
+            lambda index: self.backbone.encode([self.images[index]]),
+            lambda index: smooth(self.images[index]),
+            self.identity,
+        )
+
     def run(
         self,
         seeds: Sequence[int],
@@ -45,17 +53,11 @@ class Case:
         control: Control | None = None,
         on_slice: Callable[[int, SliceMask], None] | None = None,
     ) -> VolumeResult:
-        stack = Slices(
-            len(self.images),
-            lambda index: self.backbone.encode([self.images[index]]),
-            lambda index: smooth(self.images[index]),
-            self.identity,
-        )
         self.progress.clear()
         self.shown.clear()
         return propagate(
             self.backbone,
-            stack,
+            self.stack(),
             {index: self.seed(index) for index in seeds},
             self.memory,
             control or Control(self.progress.append),
@@ -125,21 +127,30 @@ def test_between_seeds_a_slice_that_one_run_missed_counts_by_nearness() -> None:
     assert not events[6].any()
 
 
-def test_where_two_runs_differ_the_nearer_one_wins() -> None:
+def test_where_two_runs_differ_and_nothing_grows_the_nearer_one_wins() -> None:
     case = Case(range(12))
-    wide = case.seed(10)
-    grown = np.pad(wide.mask, 3)[6:, 3:-3] | wide.mask  # this seed is 3 pixels taller, and so are all slices from it
-    seeds = {1: case.seed(1), 10: SliceMask.from_logits(np.where(grown, 8, -8).astype(np.float32))}
-    case.images = [np.where((image > 100) | grown[..., None], 200, 50).astype(np.uint8) for image in case.images]
-    stack = Slices(12, lambda n: case.backbone.encode([case.images[n]]), lambda n: smooth(case.images[n]), "two")
-    result = propagate(case.backbone, stack, seeds, case.memory, Control())
-    up = propagate(case.backbone, stack, {1: seeds[1]}, case.memory, Control())
-    down = propagate(case.backbone, stack, {10: seeds[10]}, case.memory, Control())
-    for index in range(2, 10):
-        from_1, from_10 = up.slices[index].mask, down.slices[index].mask
-        nearer = from_1 if index < 5.5 else from_10
-        np.testing.assert_array_equal(result.slices[index].mask, nearer)
-    assert any((up.slices[n].mask != down.slices[n].mask).any() for n in range(2, 10))
+    left = case.truth[0]  # on all slices, so that nothing moves
+    both = left | np.roll(left, 22, axis=1)
+    case.images = [np.where(both[..., None], [BRIGHT] * 3, DARK).astype(np.uint8)] * 12
+    seeds = {n: SliceMask.from_logits(np.where(m, 8, -8).astype(np.float32)) for n, m in ((1, both), (10, left))}
+    result = propagate(case.backbone, case.stack(), seeds, case.memory, Control())
+    for index in range(12):
+        np.testing.assert_array_equal(result.slices[index].mask, both if index < 5.5 else left)
+
+
+def test_where_two_runs_differ_the_one_that_grew_less_wins() -> None:
+    case = Case(range(12))
+    whole = case.truth[0]
+    tip = whole.copy()
+    tip[:20] = False  # on slice 1 only half of it is there; a run from there has to find the rest
+    images = np.where(whole, BRIGHT, DARK).astype(np.uint8)
+    case.images = [np.repeat(image[..., None], 3, axis=2) for image in [images] * 12]
+    seeds = {n: SliceMask.from_logits(np.where(m, 8, -8).astype(np.float32)) for n, m in ((1, tip), (10, whole))}
+    from_tip = propagate(case.backbone, case.stack(), {1: seeds[1]}, case.memory, Control())
+    result = propagate(case.backbone, case.stack(), seeds, case.memory, Control())
+    assert from_tip.slices[2].mask.sum() < whole.sum()
+    for index in range(2, 11):
+        np.testing.assert_array_equal(result.slices[index].mask, whole)
 
 
 def test_a_second_call_decodes_nothing_and_finds_the_same() -> None:

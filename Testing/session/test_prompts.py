@@ -207,7 +207,7 @@ def test_replay_on_another_image_is_refused_and_changes_nothing(
         with one_sentence(GeometryError, "load the image they belong to"):
             session.replay(PromptFile({"rod": PromptSet([good])}, None, geometry))
     outside = point(volume, 20, 20, 40)
-    foreign = MaskPrompt(Crop(np.ones((1, 1, 1), bool)), other)
+    foreign = MaskPrompt(Crop(np.ones((1, 1, 1), bool)), shifted)
     for wrong, words in ((outside, "outside"), (foreign, "another geometry")):
         with one_sentence(PromptError, words):
             session.replay(PromptFile({"rod": PromptSet([good, wrong])}))
@@ -286,3 +286,22 @@ def test_a_prepared_slice_is_not_encoded_again(threshold_session: MakeSession) -
     session.add_prompt("rod", slice_box(volume, truth, 0, 5))
     session.segment("rod", slice_plane(volume.geometry, 0, 5)).result(20)
     assert session.backbone.encoded == 1
+
+
+def test_prompts_come_back_on_the_same_voxels_in_another_order(threshold_session: MakeSession) -> None:
+    volume, truth = rod(range(12))
+    session = threshold_session(volume)
+    session.add_prompt("rod", slice_box(volume, truth, 0, 5))
+    kept = np.zeros_like(truth)
+    kept[7, 10:14, 12:15] = True
+    session.add_prompt("rod", MaskPrompt(Crop.from_full(kept), volume.geometry))
+    file = session.export_prompts()
+    reverse = np.diag([1.0, 1.0, -1.0, 1.0])
+    reverse[2, 3] = volume.geometry.shape[0] - 1
+    flipped = Volume(volume.array[::-1], VolumeGeometry(volume.geometry.shape, volume.geometry.ijk_to_ras @ reverse))
+    session.set_image(flipped)
+    assert session.replay(file) == []
+    box, mask = session.objects["rod"]
+    assert box == file.objects["rod"].prompts[0]
+    assert isinstance(mask, MaskPrompt)
+    assert np.array_equal(mask.crop.to_full(kept.shape), kept[::-1])

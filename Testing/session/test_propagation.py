@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from AutoPromptSAMLib.errors import Cancelled, GeometryError, PromptError
-from AutoPromptSAMLib.geometry import Crop, Volume
+from AutoPromptSAMLib.geometry import Crop, Volume, VolumeGeometry, slice_plane
 from AutoPromptSAMLib.loops.job import Progress
 from AutoPromptSAMLib.prompts import Box, Doodle, MaskPrompt, Point
 from AutoPromptSAMLib.session.local import LocalSession
 
-from ..threshold_backbone import DARK, ThresholdBackbone, rod
+from ..threshold_backbone import BRIGHT, DARK, ThresholdBackbone, rod
 from .conftest import slice_box
 
 MakeSession = Callable[..., LocalSession]
@@ -38,6 +38,21 @@ def test_along_every_axis_which_a_flat_box_names(threshold_session: MakeSession,
     # Pixels are made square where the axes differ, which may move a border by less than a voxel.
     found = result.mask.to_full(truth.shape)
     assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.98
+
+
+def test_two_boxes_on_one_slice_are_two_pieces_of_one_object(threshold_session: MakeSession) -> None:
+    row, col = np.mgrid[:48, :96]
+    rods = [np.repeat(((row - 24) ** 2 + (col - at) ** 2 <= 81)[None], 9, axis=0) for at in (16, 48, 80)]
+    affine = np.diag([0.8, 0.8, 3.0, 1.0])
+    array = np.where(np.any(rods, axis=0), BRIGHT, DARK).astype(np.uint8)
+    volume = Volume(array, VolumeGeometry(array.shape, affine))
+    session = threshold_session(volume)
+    for truth in (rods[0], rods[2]):
+        session.add_prompt("rods", slice_box(volume, truth, 0, 4))
+    both = rods[0] | rods[2]  # and not the one between
+    plane = slice_plane(volume.geometry, 0, 4)
+    np.testing.assert_array_equal(session.segment("rods", plane).result().mask.to_full(array.shape)[4], both[4])
+    np.testing.assert_array_equal(session.propagate("rods").result().mask.to_full(array.shape), both)
 
 
 def test_first_and_last(threshold_session: MakeSession) -> None:

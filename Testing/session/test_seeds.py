@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from AutoPromptSAMLib.geometry import Crop, VolumeGeometry, oblique_plane, slab_thickness, slice_plane
 from AutoPromptSAMLib.prompts import Box, Doodle, MaskPrompt, Point, Prompt, on_plane
-from AutoPromptSAMLib.session.seeds import natural_axis, seed_slices, slice_range
+from AutoPromptSAMLib.session.seeds import check_inside, natural_axis, seed_slices, slice_range
 
 AXES = st.integers(0, 2)
 UNIT = st.floats(0, 1)
@@ -53,7 +53,18 @@ def test_rounding_on_the_face_between_two_slices_sends_no_click_to_nobody(off_mm
     point = Point(GEOMETRY.ras_from_ijk([[10, 10, 3.5 + off_mm / 3]])[0])
     found = seed_slices([point], GEOMETRY, 0)
     assert found == slices_with_pixels(point, GEOMETRY, 0)
-    assert found == ({3} if off_mm < -1e-6 else {4})
+    assert found == ({4} if off_mm > 1e-6 else {3})
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_click_on_the_very_face_of_the_volume_is_on_its_outer_slice(axis: int) -> None:
+    last = GEOMETRY.shape[axis] - 1
+    for position, expected in ((-0.5, 0), (last + 0.5, last)):
+        ijk = np.array([[5.0, 5.0, 5.0]])
+        ijk[0, 2 - axis] = position
+        point = Point(GEOMETRY.ras_from_ijk(ijk)[0])
+        check_inside(point, GEOMETRY)
+        assert seed_slices([point], GEOMETRY, axis) == {expected} == slices_with_pixels(point, GEOMETRY, axis)
 
 
 @given(st.from_type(VolumeGeometry), AXES, st.integers(0, 8))
@@ -113,7 +124,7 @@ def test_solid_boxes_limit_the_slices(
     first, end = expected
     assert slice_range([solid(low, high, axis)], GEOMETRY, axis) == (first, last if end is None else end)
     found = seed_slices([solid(low, high, axis)], GEOMETRY, axis)
-    assert found == ({(last + 1) // 2} if seed is None else {seed})
+    assert found == ({last // 2} if seed is None else {seed})
 
 
 def test_the_range_of_a_solid_box_is_that_of_the_slices_that_show_it() -> None:

@@ -105,6 +105,17 @@ def test_a_liver_from_box_to_exported_file(chromium: Any, home: Path, liver: np.
         desk.page.keyboard.press("Control+z")
         assert desk.wait_coloured("axial", beside) > 0
 
+        # A stroke of the paint brush is one step too.
+        desk.tool("paint")
+        desk.drag("axial", (i1 + 30, j, index), (i1 + 60, j, index))
+        desk.page.mouse.move(*desk.place("axial", (i0, j0, index)))  # away: the brush hides what is under it
+        assert desk.wait_coloured("axial", (i1 + 45, j, index)) > 0
+        desk.page.wait_for_selector("[data-testid=undo][aria-label*=Paint]", timeout=5000)
+        desk.page.keyboard.press("Control+z")
+        assert desk.wait_coloured("axial", (i1 + 45, j, index), coloured=False) > 0
+        desk.page.wait_for_selector("[data-testid=undo][aria-label*=box]", timeout=5000)
+        desk.tool("navigate")
+
         # Twenty slices around it.
         first, last = index - 10, index + 9
         desk.get("propagate-first").fill(str(first))
