@@ -151,22 +151,34 @@ class InteractiveSegmenter(SegmentEditing):
     # -- one slice ----------------------------------------------------------------------------------------------------
 
     def show_plane(self, plane: Plane) -> None:
-        """Tell where the person looks: the plane is encoded in the background, then the slices around it."""
+        """Tell where the person looks: the plane is encoded in the background."""
         if self._plane is not None and _key(self._plane) == _key(plane):
             return
         self._plane = plane
         for job in self._preparing:
             job.cancel()
-        planes = [plane]
-        if plane.axis is not None and plane.index is not None:
-            count = self.volume.geometry.shape[plane.axis]
-            near = [plane.index + sign * n for n in range(1, NEIGHBOURS + 1) for sign in (1, -1)]
-            planes += [slice_plane(self.volume.geometry, plane.axis, n) for n in near if 0 <= n < count]
-        first, *others = planes
         self._is_prepared = False
-        self._preparing = [self.session.prepare(first, self._later(self._prepared))]
-        self._preparing += [self.session.prepare(other) for other in others]
+        self._preparing = [self.session.prepare(plane, self._later(self._prepared))]
         self._set_status()
+
+    def prepare_neighbours(self) -> None:
+        """Encode the slices around the shown one in the background.
+
+        For a moment of rest: a prompt has to wait for the slice that is being encoded.
+        """
+        shown = self._plane
+        if shown is None or shown.axis is None or shown.index is None or self._propagating is not None:
+            return
+        count = self.volume.geometry.shape[shown.axis]
+        near = [shown.index + sign * n for n in range(1, NEIGHBOURS + 1) for sign in (1, -1)]
+        planes = [slice_plane(self.volume.geometry, shown.axis, n) for n in near if 0 <= n < count]
+        self._preparing += [self.session.prepare(plane) for plane in planes]
+
+    def pause_preparing(self) -> None:
+        """Encode no more slices around the shown one for now: the person is about to prompt."""
+        for job in self._preparing[1:]:
+            job.cancel()
+        del self._preparing[1:]
 
     def segment_plane(self, plane: Plane) -> None:
         """Find the active segment on a plane again, as an undo step."""

@@ -30,6 +30,7 @@ LAYOUTS = {"four-up": "Four-up", "one-three": "One slice + 3", "axial": "Axial o
 SURFACES_S = 1.0
 MOST_PIXELS = 1_400_000  # of a view: drawn without a GPU, more than that lags behind the mouse
 QUALITY = 85  # of the JPEG pictures
+IDLE_S = 3.0  # without a hand on the mouse the slices around the shown one are prepared; a prompt would wait for them
 REST_S = 0.12  # a slice that is shown for this long is prepared; while scrolling none is
 
 
@@ -43,6 +44,7 @@ class Views(Panel):
         self.current = "axial"  # the slice view under the mouse, or the last one that was
         self.under = "axial"  # the same for all views
         self._resting: asyncio.TimerHandle | None = None
+        self._idle: asyncio.TimerHandle | None = None
         self._surfacing: asyncio.TimerHandle | None = None
         self._seen = False  # whether the 3D view was turned to the surfaces of this image
         encoder = RcaImageEncoder.TURBO_JPEG if _has_turbo_jpeg() else RcaImageEncoder.JPEG
@@ -101,6 +103,7 @@ class Views(Panel):
         if name != self.current:
             self.current = name
             self.rest(name)
+        self._not_idle()
 
     def point_at(self, ras: Any) -> None:
         """The mouse is at a position in RAS mm: tell what is there."""
@@ -138,6 +141,16 @@ class Views(Panel):
         except GeometryError:  # scrolled out of the volume: nothing to prepare
             return
         self.app.guarded(segmenter.show_plane)(plane)
+        self._not_idle()
+
+    def _not_idle(self) -> None:
+        """The person is doing something: slices around the shown one are prepared when nothing happened for a while."""
+        if self._idle is not None:
+            self._idle.cancel()
+        segmenter, loop = self.app.segmenter, self.app.loop
+        if segmenter is not None and loop is not None:
+            segmenter.pause_preparing()
+            self._idle = loop.call_later(IDLE_S, self.app.guarded(segmenter.prepare_neighbours))
 
     def surfaces_changed(self) -> None:
         """The surfaces are there: look at all of them, unless the person has turned them already."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -324,23 +325,36 @@ def test_a_removed_segment_comes_back_with_all_that_it_had(host: Host) -> None:
         host.segmenter.undo()
 
 
-def test_the_shown_slice_and_its_neighbours_are_encoded_ahead(host: Host) -> None:
+def test_the_shown_slice_is_encoded_ahead_and_at_rest_its_neighbours(host: Host) -> None:
     host.segmenter.show_plane(host.plane(5))
     assert host.segmenter.status.phase == "embedding"
     host.settle()
+    assert host.backbone.encoded == 1
+    host.segmenter.prepare_neighbours()
     host.session.prepare(host.plane(5)).result(20)  # the neighbours were handed in before
-    encoded = host.backbone.encoded
-    assert encoded == 2  # slices 3 to 7: the rod moves between 5 and 6 only
+    assert host.backbone.encoded == 2  # slices 3 to 7: the rod moves between 5 and 6 only
     for index in range(3, 8):
         host.segmenter.add_prompt(host.box(index))
         host.settle()
-    assert host.backbone.encoded == encoded
-    host.segmenter.add_prompt(host.box(8))
+    assert host.backbone.encoded == 2
+
+
+def test_about_to_prompt_no_neighbours_are_encoded(host: Host) -> None:
+    host.segmenter.show_plane(host.plane(8))
     host.settle()
-    host.segmenter.show_plane(host.plane(9))
-    host.settle()
-    host.session.prepare(host.plane(9)).result(20)
-    assert host.backbone.encoded > encoded
+    held, running = threading.Event(), threading.Event()
+
+    def hold(control: Any) -> None:
+        running.set()
+        held.wait(20)
+
+    host.session._worker.submit(hold)
+    assert running.wait(20)
+    host.segmenter.prepare_neighbours()
+    host.segmenter.pause_preparing()
+    held.set()
+    host.session.prepare(host.plane(8)).result(20)
+    assert host.backbone.encoded == 1
 
 
 def test_prompts_come_back_from_a_file_with_their_masks(host: Host, scene: Any) -> None:

@@ -28,22 +28,25 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# Waits until a pixel of a view's picture is coloured, or grey again, and says how many ms after the mouse came up that
-# was. Grey images have no colour of their own, and the rubber band is gone once the button is up.
+# Waits until a spot of a view's picture is coloured, or grey again, and says how many ms after the mouse came up that
+# was. Grey images have no colour of their own. A spot is five pixels: late frames may still show the thin rubber band.
 WATCH = """
 async ([view, x, y, coloured, timeout]) => {
   const box = document.querySelector(`[data-testid=view-${view}-slice]`).closest('.aps-over').parentElement;
   const picture = () => box.querySelector('img[src^="blob:"], canvas');
-  const canvas = new OffscreenCanvas(1, 1);
+  const canvas = new OffscreenCanvas(17, 17);
   const pen = canvas.getContext('2d', {willReadFrequently: true});
   const seen = () => {
     const image = picture(), frame = image && image.getBoundingClientRect();
     if (!frame || !frame.width || (image.complete === false)) return null;
     const width = image.naturalWidth || image.width, height = image.naturalHeight || image.height;
     const at = [(x - frame.left) * width / frame.width, (y - frame.top) * height / frame.height];
-    pen.drawImage(image, at[0], at[1], 1, 1, 0, 0, 1, 1);
-    const [r, g, b] = pen.getImageData(0, 0, 1, 1).data;
-    return Math.max(r, g, b) - Math.min(r, g, b) > 24;
+    pen.drawImage(image, at[0] - 8, at[1] - 8, 17, 17, 0, 0, 17, 17);
+    const spots = [[8, 8], [1, 8], [15, 8], [8, 1], [8, 15]].map(([col, row]) => {
+      const [r, g, b] = pen.getImageData(col, row, 1, 1).data;
+      return Math.max(r, g, b) - Math.min(r, g, b) > 24;
+    });
+    return spots.every((spot) => spot) ? true : spots.some((spot) => spot) ? null : false;
   };
   const start = performance.now();
   return await new Promise((resolve) => {

@@ -86,7 +86,7 @@ def test_a_liver_from_box_to_exported_file(chromium: Any, home: Path, liver: np.
         i0, j0, i1, j1 = box_of(liver[index])
         i, j = middle_of(liver[index])
         middle = (i, j, index)
-        beside = (i + 6, j + 6, index)  # the marker of a click hides what is under it
+        beside = (i + 9, j + 9, index)  # the marker of a click hides what is under it
 
         # A box, and the mask is there.
         desk.tool("box")
