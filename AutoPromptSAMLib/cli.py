@@ -203,19 +203,22 @@ def sample(as_json: AsJson = False) -> None:
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/demo"),
-    headless: Annotated[bool, typer.Option("--headless", help="Never open a window or a browser.")] = False,
+    headless: Annotated[bool, typer.Option("--headless", help="End with the files; serve no page.")] = False,
     model: Model = "lite-medsam",
     device: Device = "auto",
+    port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.", min=0, max=65535)] = 8080,
 ) -> None:
-    """Segment organs of the sample CT from one box each, through Slicer's own scene, and score them."""
+    """Segment organs of the sample CT from one box each, score them, and show the result in a browser."""
     from AutoPromptSAMLib.demo import run_demo
 
-    run_demo(out, model, device, console, open_picture=not headless)
+    scene = run_demo(out, model, device, console)
+    if not headless:
+        web(scene, model=model, device=device, port=port)
 
 
 @app.command()
 def web(
-    image: Annotated[Path | None, typer.Argument(help="Image to open: a file or a DICOM folder.")] = None,
+    image: Annotated[Path | None, typer.Argument(help="What to open: an image, a DICOM folder, a scene.")] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Open the sample CT.")] = False,
     model: Model = "lite-medsam",
     device: Device = "auto",

@@ -6,9 +6,6 @@ nothing else of the labels is used before the scoring.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,8 +19,8 @@ from AutoPromptSAMLib.errors import ModelError, StorageError
 ORGANS = {"liver": 5, "spleen": 1, "kidney_right": 2, "kidney_left": 3, "aorta": 52}
 
 
-def run_demo(out: Path, model: str, device: str, console: Console, open_picture: bool = True) -> dict[str, float]:
-    """Write ``demo.seg.nrrd``, ``demo.mrb`` and ``demo.png`` to ``out``; returns the 3D Dice of each organ.
+def run_demo(out: Path, model: str, device: str, console: Console) -> Path:
+    """Write ``demo.seg.nrrd``, ``demo.png`` and ``demo.mrb`` to ``out``; returns the path of the last, the scene.
 
     Raises what fetching, loading and segmenting raise.
     """
@@ -104,21 +101,9 @@ def run_demo(out: Path, model: str, device: str, console: Console, open_picture:
         f"[bold]{out / 'demo.seg.nrrd'}[/] in 3D Slicer.",
         soft_wrap=True,
     )
-    if open_picture:
-        _show(picture)
-    return scores
+    return out / "demo.mrb"
 
 
 def _tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return int(cols[0]), int(rows[0]), int(cols[-1]), int(rows[-1])
-
-
-def _show(picture: Path) -> None:
-    """Open the picture in the desktop's viewer, where there is a desktop."""
-    import os
-
-    opener = "open" if sys.platform == "darwin" else "xdg-open"
-    has_display = sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    if has_display and not os.environ.get("CI") and shutil.which(opener):
-        subprocess.Popen([opener, str(picture)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -46,6 +46,20 @@ def plane_from_slice_node(
         ) from None
 
 
+def shown_index(slice_node: slicer.vtkMRMLSliceNode, geometry: VolumeGeometry, axis: int) -> int:
+    """The slice along array axis ``axis`` that a view shows in its middle; the first or last when it is beyond."""
+    to_ras = array_from_matrix(slice_node.GetSliceToRAS())
+    position = geometry.ijk_from_ras(to_ras[None, :3, 3])[0][2 - axis]
+    return int(np.clip(math.ceil(position - 0.5 - ON_FACE), 0, geometry.shape[axis] - 1))
+
+
+def show_index(slice_node: slicer.vtkMRMLSliceNode, geometry: VolumeGeometry, axis: int, index: int) -> None:
+    """Make a view show slice ``index`` along array axis ``axis``, or the nearest that there is."""
+    ijk = (np.array(geometry.shape[::-1]) - 1) / 2
+    ijk[2 - axis] = np.clip(index, 0, geometry.shape[axis] - 1)
+    slice_node.JumpSliceByOffsetting(*geometry.ras_from_ijk(ijk[None])[0])
+
+
 def _single_slice(normal: FloatArray, origin: FloatArray, axis: int, geometry: VolumeGeometry) -> int | None:
     """The index along ``axis`` (0 = i) whose slice the plane never leaves within the volume, None when it does.
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+WEAK = 0.85  # Dice with the slice that it came from, below which a slice is worth a look: our choice
+
 
 @dataclass(frozen=True)
 class Message:
@@ -37,3 +39,20 @@ class Propagation:
     agreement: Mapping[int, float] = field(default_factory=dict)
     seeds: Sequence[int] = ()
     complete: bool = True
+
+    @property
+    def spans(self) -> list[tuple[int, int, Literal["done", "weak"]]]:
+        """Neighbouring slices that went alike: first, last, and whether they are worth a look."""
+        spans: list[tuple[int, int, Literal["done", "weak"]]] = []
+        for index in sorted(self.agreement):
+            kind: Literal["done", "weak"] = "weak" if self.agreement[index] < WEAK else "done"
+            if spans and spans[-1][1:] == (index - 1, kind):
+                spans[-1] = (spans[-1][0], index, kind)
+            else:
+                spans.append((index, index, kind))
+        return spans
+
+    @property
+    def weak(self) -> list[int]:
+        """Slices that are worth a look, the weakest first."""
+        return sorted((n for n, dice in self.agreement.items() if dice < WEAK), key=self.agreement.__getitem__)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from AutoPromptSAMLib.session.seeds import natural_axis
 from AutoPromptSAMLib.web.panel import Panel
 from AutoPromptSAMLib.web.prompts_panel import VIEWS
-from AutoPromptSAMLib.web.slice_view import WEAK
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
@@ -73,8 +72,7 @@ class PropagatePanel(Panel):
             state = "" if found.complete else " so far"
             slices = f"{len(found.agreement)} slices{state}, {min(found.agreement)} to {max(found.agreement)}."
             self.state.propagate_about = slices
-            weak = sorted(found.agreement, key=found.agreement.__getitem__)[:6]
-            self.state.propagate_weak = sorted(n for n in weak if found.agreement[n] < WEAK)
+            self.state.propagate_weak = sorted(found.weak[:6])
 
     def on_propagate(self) -> None:
         """Go on from the prompted slices through the range."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from trame_slicer.views import SliceView
 from vtkmodules.vtkCommonCore import vtkCommand
 
 from AutoPromptSAMLib.geometry import VolumeGeometry
+from AutoPromptSAMLib.mrml.planes import show_index, shown_index
 from AutoPromptSAMLib.mrml.probe import mm_per_pixel, orientation_letters, ras_at, scale_bar
 from AutoPromptSAMLib.session.seeds import seed_slices
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
     from AutoPromptSAMLib.web.views import Views
 
-WEAK = 0.85  # Dice with the slice that it came from, below which a slice is worth a look: our choice
 FIRST = 20.0  # priority of an observer that only looks: before tools that keep an event to themselves
 SLICE_TEMPLATE = """
 <div class="aps-view-name"><span class="aps-dot" style="background:COLOR"></span>TITLE</div>
@@ -108,11 +107,8 @@ class SliceControl:
 
     def jump(self, index: int) -> None:
         """Show slice ``index`` along the array."""
-        if self._geometry is None:
-            return
-        ijk = (np.array(self._geometry.shape[::-1]) - 1) / 2
-        ijk[2 - self.axis] = min(max(index, 0), self.count - 1)
-        self.node.JumpSliceByOffsetting(*self._geometry.ras_from_ijk(ijk[None])[0])
+        if self._geometry is not None:
+            show_index(self.node, self._geometry, self.axis, index)
 
     def step(self, by: int) -> None:
         """Go ``by`` slices on."""
@@ -126,7 +122,7 @@ class SliceControl:
         if segmenter.active_segment:
             seeds = seed_slices(segmenter.prompts(), segmenter.volume.geometry, self.axis)
         if found is not None and found.axis == self.axis:
-            marks = [self._mark(first, last, kind) for first, last, kind in _runs(found.agreement)]
+            marks = [self._mark(first, last, kind) for first, last, kind in found.spans]
         self._strip = marks + [self._mark(index, index, "seed") for index in sorted(seeds)]
         self._publish()
 
@@ -144,7 +140,7 @@ class SliceControl:
         if self._geometry is None:
             return
         index = self._index
-        self._index = self._slice_index()
+        self._index = shown_index(self.node, self._geometry, self.axis)
         self._publish()
         if index != self._index:
             self.views.moved(self.name)
@@ -159,25 +155,6 @@ class SliceControl:
         x, y = interactor.GetEventPosition()
         self.views.point_at(ras_at(self.node, x, y))
 
-    def _slice_index(self) -> int:
-        assert self._geometry is not None
-        to_ras = self.node.GetSliceToRAS()
-        origin = np.array([[to_ras.GetElement(row, 3) for row in range(3)]])
-        position = self._geometry.ijk_from_ras(origin)[0][2 - self.axis]
-        return int(np.clip(np.floor(position + 0.5), 0, self.count - 1))
-
     def _publish(self) -> None:
         with self.views.state:
             self.views.state[f"view_{self.name}"] = self.summary()
-
-
-def _runs(agreement: Any) -> list[tuple[int, int, str]]:
-    """Neighbouring slices that went alike, as (first, last, "done" or "weak")."""
-    runs: list[tuple[int, int, str]] = []
-    for index in sorted(agreement):
-        kind = "weak" if agreement[index] < WEAK else "done"
-        if runs and runs[-1][1] == index - 1 and runs[-1][2] == kind:
-            runs[-1] = (runs[-1][0], index, kind)
-        else:
-            runs.append((index, index, kind))
-    return runs

@@ -144,7 +144,7 @@ class Views(Panel):
         self._not_idle()
 
     def _not_idle(self) -> None:
-        """The person is doing something: slices around the shown one are prepared when nothing happened for a while."""
+        """The person is doing something: slices around the shown one are prepared when nothing happens."""
         if self._idle is not None:
             self._idle.cancel()
         segmenter, loop = self.app.segmenter, self.app.loop

@@ -15,6 +15,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import common
 import numpy as np
@@ -28,16 +29,33 @@ BOXES = 5
 TARGET_MS = 300
 
 
-def cases(data: common.Labelled) -> list[tuple[str, int, tuple[int, int, int, int], tuple[int, int]]]:
-    """Organ, its largest axial slice, the tight box there, and the pixel (i, j) farthest from the border."""
+class Case(NamedTuple):
+    """An organ on its largest axial slice: the tight box, and the pixel (i, j) farthest from the border."""
+
+    organ: str
+    index: int
+    box: tuple[int, int, int, int]
+    middle: tuple[int, int]
+
+
+def cases(data: common.Labelled) -> list[Case]:
+    """One for each organ."""
     found = []
     for name in ORGANS:
         truth = data.truth(name)
         index = int(truth.sum(axis=(1, 2)).argmax())
         x0, y0, x1, y1 = (int(n) for n in common.tight_box(truth[index]))
         row, col = np.unravel_index(ndimage.distance_transform_edt(truth[index]).argmax(), truth[index].shape)
-        found.append((name, index, (x0, y0, x1, y1), (int(col), int(row))))
+        found.append(Case(name, index, (x0, y0, x1, y1), (int(col), int(row))))
     return found
+
+
+def linked_home(folder: Path) -> Path:
+    """``folder`` as a home with the machine's models and samples: the work of earlier runs would come back."""
+    for part in ("weights", "models", "samples"):
+        if (home() / part).exists():
+            (folder / part).symlink_to((home() / part).resolve())
+    return folder
 
 
 def draw(desk: Desk, index: int, box: tuple[int, int, int, int], off: np.ndarray) -> None:
@@ -92,11 +110,8 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--out", type=Path, help="JSON file for the figures")
     options = arguments.parse_args()
-    with tempfile.TemporaryDirectory() as folder:  # the work of earlier runs would come back
-        for part in ("weights", "models", "samples"):
-            if (home() / part).exists():
-                Path(folder, part).symlink_to((home() / part).resolve())
-        run(options, Served("--sample", home=Path(folder)))
+    with tempfile.TemporaryDirectory() as folder:
+        run(options, Served("--sample", "--port", "0", home=linked_home(Path(folder))))
 
 
 def run(options: argparse.Namespace, served: Served) -> None:

@@ -13,7 +13,7 @@ import pytest
 import slicer
 
 from AutoPromptSAMLib.geometry import Crop, slice_plane
-from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
+from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Propagation
 from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
 from AutoPromptSAMLib.mrml.volumes import volume_from_node, volume_to_node
 from AutoPromptSAMLib.prompts import Box, MaskPrompt, Point
@@ -445,3 +445,9 @@ def test_surfaces_are_made_when_asked_for_and_never_show_what_was(host: Host) ->
 def test_voxels_are_those_of_the_volume_nodes_image(host: Host) -> None:
     assert volume_from_node(host.volume_node).geometry.close_to(host.segmenter.volume.geometry)
     assert isinstance(host.segmentation_node, slicer.vtkMRMLSegmentationNode)
+
+
+def test_a_run_says_which_slices_are_worth_a_look() -> None:
+    run = Propagation(0, {4: 0.99, 5: 0.95, 6: 0.6, 7: 0.8, 9: 0.7, 10: 0.9})
+    assert run.spans == [(4, 5, "done"), (6, 7, "weak"), (9, 9, "weak"), (10, 10, "done")]
+    assert run.weak == [6, 9, 7]
