@@ -6,7 +6,8 @@ methods run on the host's main thread. What a person waits for comes back throug
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import slicer
@@ -91,15 +92,12 @@ class InteractiveSegmenter(SegmentEditing):
         if self._is_locked(segment_id):
             return
         plane = self._plane_of(prompt)
-        with self._saying():
-            steps = self._adopt(segment_id, prompt, plane)
-            try:
-                self.session.add_prompt(segment_id, prompt)
-            except AutoPromptSAMError:
-                for _ in range(steps):
-                    self.session.undo()
-                raise
-            self._prompted(f"Add {prompt.type}", segment_id, plane, steps + 1)
+        step = Step(f"Add {prompt.type}", self._travel, by_hand=dict(self.kept.by_hand))
+        with self._saying(), self._taken_back(step):
+            step.prompt_steps = self._adopt(segment_id, prompt, plane)
+            self.session.add_prompt(segment_id, prompt)
+            self._push(step)
+            self._prompted("", segment_id, plane, 1, step)
 
     def add_mask_prompt(self, segment_id: str) -> None:
         """Give the active segment what another one has on the shown slice as a mask prompt."""
@@ -195,24 +193,27 @@ class InteractiveSegmenter(SegmentEditing):
         segment_id = self._active
         if self._propagating is not None or segment_id is None or self._is_locked(segment_id):
             return
-        with self._saying():
+        along = self._natural_axis(segment_id) if axis is None else axis
+        step = Step(f"Propagate {self._name(segment_id)}", self._travel, by_hand=dict(self.kept.by_hand))
+        with self._saying(), self._taken_back(step):
+            step.prompt_steps = self._adopt_painted(segment_id, along)
             if not self.prompts():
                 raise PromptError(f'"{self._name(segment_id)}" has no prompts; draw a box around it on one slice.')
-            along = natural_axis(self.prompts(), self.volume.geometry) if axis is None else axis
-            steps = self._adopt_painted(segment_id, along)
-            step = Step(f"Propagate {self._name(segment_id)}", self._travel, prompt_steps=steps)
             self._since_run.clear()
-
-            def show(index: int, crop: Crop) -> None:
-                self._call(lambda: self._show_slice(segment_id, along, index, crop, step))
-
-            self._push(step)
-            self._progress = Status("propagating", f"Propagating {self._name(segment_id)}")
             self._propagating = self.session.propagate(
-                segment_id, along, first, last, show, self._later(self._on_progress),
+                segment_id,
+                along,
+                first,
+                last,
+                lambda index, crop: self._call(lambda: self._show_slice(segment_id, along, index, crop, step)),
+                self._later(self._on_progress),
                 self._later(lambda job: self._propagated(job, segment_id, step, first, last)),
-            )  # fmt: skip
+            )
+            self._push(step)
+            self._progress = Status("propagating", step.text())
             self._set_status()
+            if step.prompt_steps:
+                self.changed("prompts")
 
     def cancel(self) -> None:
         """End the run after the slice that it is at; what is done stays."""
@@ -295,6 +296,7 @@ class InteractiveSegmenter(SegmentEditing):
         there = self._prompts_on(segment_id, plane.axis, plane.index)
         masks = [p for p in there if isinstance(p, MaskPrompt)]
         if isinstance(prompt, Box):
+            self.kept.take_up(segment_id, plane.axis, plane.index)
             return self._exchange(segment_id, masks, None)
         painted = plane.index in self.kept.painted_slices(segment_id, plane.axis)
         content = self.kept.slice_of(segment_id, plane.axis, plane.index)
@@ -314,6 +316,23 @@ class InteractiveSegmenter(SegmentEditing):
             steps += self._exchange(segment_id, masks, new)
             self.kept.take_up(segment_id, axis, index)
         return steps
+
+    def _natural_axis(self, segment_id: str) -> int:
+        """The array axis that the prompts lie across, or what was painted where there are none."""
+        if self.prompts(segment_id):
+            return natural_axis(self.prompts(segment_id), self.volume.geometry)
+        return min(range(3), key=lambda axis: len(self.kept.painted_slices(segment_id, axis)))
+
+    @contextmanager
+    def _taken_back(self, step: Step) -> Iterator[None]:
+        """Take back what was done for a step that could not be made after all."""
+        try:
+            yield
+        except AutoPromptSAMError:
+            for _ in range(step.prompt_steps):
+                self.session.undo()
+            self.kept.by_hand = dict(step.by_hand or {})
+            raise
 
     def _exchange(self, segment_id: str, old: Sequence[Prompt], new: Prompt | None) -> int:
         for prompt in old:
@@ -473,7 +492,7 @@ class InteractiveSegmenter(SegmentEditing):
                 self.said(Message(str(job.error), "error"))
 
     def _on_progress(self, progress: Progress) -> None:
-        text = f"{self._progress.text.split(':')[0]}: {progress.text.lower()}"
+        text = f"{self._progress.text.partition(':')[0]}: {progress.text.lower()}"
         self._progress = Status("propagating", text, progress.done, progress.total)
         self._set_status()
 

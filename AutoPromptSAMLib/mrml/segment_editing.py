@@ -248,7 +248,7 @@ class SegmentEditing(SignalContainer):
         if self._took_edits or self._closed:
             return
         self._took_edits = True
-        known = list(self.kept.known)
+        known, by_hand = list(self.kept.known), dict(self.kept.by_hand)
         flips = self.kept.take_edits()
         for segment_id in known:
             if segment_id not in self.kept.known:
@@ -257,12 +257,14 @@ class SegmentEditing(SignalContainer):
         if self._active not in self.kept.known:
             self._activate(next(iter(self.kept.known), None))
         if flips:
-            step = Step(f"{self.edit_verb} {self._name(next(iter(flips)))}", self._travel, by_hand=True)
+            step = Step(f"{self.edit_verb} {self._name(next(iter(flips)))}", self._travel, by_hand=by_hand)
             step.add_flips(flips)
             self._push(step)
         self.changed("segments")
 
     def _push(self, step: Step) -> None:
+        if step.by_hand is None:
+            step.by_hand = dict(self.kept.by_hand)
         self.undo_stack.push(step)
 
     def _may_travel(self) -> bool:
@@ -279,7 +281,11 @@ class SegmentEditing(SignalContainer):
         with self.kept.own_changes():
             if other is not None:
                 other()
-            self.kept.flip(step.flips, step.by_hand)
+            self.kept.flip(step.flips)
+        if forward:
+            self.kept.by_hand = dict(step.by_hand_after)
+        else:
+            step.by_hand_after, self.kept.by_hand = self.kept.by_hand, dict(step.by_hand or {})
         self.changed("segments")
 
     def _on_history(self, *_: object) -> None:

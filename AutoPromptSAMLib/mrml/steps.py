@@ -13,9 +13,10 @@ class Step(UndoCommand):
     """What a person did at once, and what came of it.
 
     ``prompt_steps``: steps of the session that belong to it. ``flips``: by segment id, the voxels to flip to undo it,
-    or to do it again. ``undone`` and ``redone`` do all else (a segment that was added, say). ``by_hand``: another
-    editor made the change. The voxels of a prompt arrive later than the prompt: ``ask`` asks for them (again) as long
-    as they have not, and ``before`` is the step whose answer nobody waited for because this one came.
+    or to do it again. ``undone`` and ``redone`` do all else (a segment that was added, say). ``by_hand``: what counted
+    as painted before it, default what does when it is pushed. The voxels of a prompt arrive later than the prompt:
+    ``ask`` asks for them (again) as long as they have not, and ``before`` is the step whose answer nobody waited for
+    because this one came.
     """
 
     def __init__(
@@ -26,7 +27,7 @@ class Step(UndoCommand):
         prompt_steps: int = 0,
         undone: Callable[[], None] | None = None,
         redone: Callable[[], None] | None = None,
-        by_hand: bool = False,
+        by_hand: Mapping[str, Crop] | None = None,
     ) -> None:
         super().__init__()
         self._text = text
@@ -35,6 +36,7 @@ class Step(UndoCommand):
         self.undone, self.redone = undone, redone
         self.flips: dict[str, Crop] = {}
         self.by_hand = by_hand
+        self.by_hand_after: Mapping[str, Crop] = {}
         self.ask: Callable[[], None] | None = None
         self.before: Step | None = None
 

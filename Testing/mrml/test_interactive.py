@@ -230,6 +230,67 @@ def test_what_another_editor_paints_is_a_step_and_a_run_takes_it_as_it_is(host: 
     painter.close()
 
 
+def paint(host: Host, segment_id: str, *indices: int) -> np.ndarray:
+    """Another editor's square on some slices."""
+    painted = np.zeros_like(host.truth)
+    painted[list(indices), 18:24, 19:25] = True
+    painter = SegmentWriter(host.segmentation_node, host.volume_node)
+    painter.write(segment_id, Crop.from_full(painted), "add")
+    painter.close()
+    host.settle()
+    return painted
+
+
+def test_painted_slices_count_as_painted_again_after_undo(host: Host) -> None:
+    host.segmenter.add_prompt(host.box(5))
+    host.settle()
+    painted = paint(host, host.segmenter.active_segment, 7)
+    for _ in range(2):
+        host.segmenter.propagate()
+        host.settle()
+        assert np.array_equal(host.voxels()[7], painted[7])
+        host.segmenter.undo()
+        assert np.array_equal(host.voxels(), host.only(5) | painted)
+    host.segmenter.add_prompt(host.point(22, 21, 7, positive=False))
+    host.settle()
+    host.segmenter.undo()
+    host.segmenter.propagate()
+    host.settle()
+    assert np.array_equal(host.voxels()[7], painted[7])
+    # A box says what is meant instead.
+    host.segmenter.add_prompt(host.box(7))
+    host.settle()
+    host.segmenter.propagate()
+    host.settle()
+    assert np.array_equal(host.voxels()[7], host.truth[7])
+
+
+def test_what_is_only_painted_can_be_propagated(host: Host) -> None:
+    segment_id = host.segmenter.add_segment("painted")
+    painted = paint(host, segment_id, 5)
+    host.segmenter.propagate()
+    host.settle()
+    assert host.said == []
+    assert np.array_equal(host.voxels()[5], painted[5])
+    assert host.voxels()[4].any()
+
+
+def test_a_run_that_cannot_start_leaves_no_step(host: Host) -> None:
+    host.segmenter.add_prompt(host.box(5))
+    host.settle()
+    painted = paint(host, host.segmenter.active_segment, 7)
+    count, text = host.segmenter.undo_stack.n_commands(), host.segmenter.undo_text
+    host.segmenter.propagate(0, 1)
+    assert len(host.said) == 1
+    assert "no prompt on slices 0 to 1" in host.said[0]
+    assert (host.segmenter.undo_stack.n_commands(), host.segmenter.undo_text) == (count, text)
+    assert [p.type for p in host.segmenter.prompts()] == ["box"]
+    assert host.segmenter.status.phase == "ready"
+    host.segmenter.propagate()
+    host.settle()
+    assert np.array_equal(host.voxels()[7], painted[7])
+
+
 def test_a_click_corrects_the_mask_that_is_there_however_it_came(host: Host) -> None:
     segment_id = host.segmenter.add_segment("loaded")
     painter = SegmentWriter(host.segmentation_node, host.volume_node)
