@@ -35,7 +35,7 @@ class PropagatePanel(Panel):
     <button class="aps-link" data-testid="propagate-all" @click="trigger('propagate_all')">All slices</button></div>
   <button v-if="phase !== 'propagating'" class="aps-button aps-primary" data-testid="propagate"
     @click="trigger('propagate')"
-    :disabled="!tools_ready || !prompts.length">
+    :disabled="!tools_ready || !(prompts.length || segments.some((s) => s.id === active_segment && s.ml !== '–'))">
     <v-icon size="18">mdi-layers-triple-outline</v-icon> Propagate <kbd>Space</kbd></button>
   <button v-else class="aps-button" data-testid="propagate-cancel" @click="trigger('cancel')">
     <v-icon size="18">mdi-stop-circle-outline</v-icon> Cancel, keep what is done <kbd>Esc</kbd></button>
