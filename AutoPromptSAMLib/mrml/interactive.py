@@ -15,6 +15,7 @@ from undo_stack import UndoStack
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, PromptError
 from AutoPromptSAMLib.geometry import Crop, Plane, slab_thickness, slice_plane
+from AutoPromptSAMLib.intensity import IntensityMapping
 from AutoPromptSAMLib.loops.job import Job, Progress
 from AutoPromptSAMLib.mrml import segment_list
 from AutoPromptSAMLib.mrml.reports import Message, Propagation, Status
@@ -147,6 +148,14 @@ class InteractiveSegmenter(SegmentEditing):
             self.changed("prompts")
 
     # -- one slice ----------------------------------------------------------------------------------------------------
+
+    def set_mapping(self, mapping: IntensityMapping | None) -> None:
+        """Let the model see the image in another window from the next prompt on (None: the default for the image)."""
+        with self._saying():
+            self.session.set_mapping(mapping)
+            shown, self._plane = self._plane, None
+            if shown is not None:
+                self.show_plane(shown)
 
     def show_plane(self, plane: Plane) -> None:
         """Tell where the person looks: the plane is encoded in the background."""

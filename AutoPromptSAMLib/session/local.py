@@ -71,6 +71,12 @@ class _Image:
         return digest.hexdigest()
 
 
+def _checked(volume: Volume, mapping: IntensityMapping | None) -> _Image:
+    image = _Image(volume, default_mapping(volume) if mapping is None else mapping)
+    image.pixels(slice_plane(volume.geometry, 0, 0))  # an unfit mapping shows here
+    return image
+
+
 class LocalSession:
     """The ``Session`` protocol with a backbone in this process and one worker thread.
 
@@ -108,10 +114,12 @@ class LocalSession:
 
     def set_image(self, volume: Volume, mapping: IntensityMapping | None = None) -> None:
         """Start with a new image; see ``Session.set_image``."""
-        image = _Image(volume, default_mapping(volume) if mapping is None else mapping)
-        image.pixels(slice_plane(volume.geometry, 0, 0))  # an unfit mapping shows here
-        self._image = image
+        self._image = _checked(volume, mapping)
         self._start({})
+
+    def set_mapping(self, mapping: IntensityMapping | None) -> None:
+        """Show the image otherwise to the model; see ``Session.set_mapping``."""
+        self._image = _checked(self.volume, mapping)
 
     def add_prompt(self, name: str, prompt: Prompt) -> None:
         """Give object ``name`` a prompt; see ``Session.add_prompt``.

@@ -63,6 +63,12 @@ class Session(Protocol):
         ``mapping`` is how intensities become the model's 8 bits, default ``intensity.default_mapping``.
         """
 
+    def set_mapping(self, mapping: IntensityMapping | None) -> None:
+        """Show the image otherwise to the model from now on (None: the default for it); prompts stay.
+
+        Raises ImageError, and changes nothing, for a mapping that does not fit the image.
+        """
+
     def add_prompt(self, name: str, prompt: Prompt) -> None:
         """Give object ``name`` a prompt, as one undo step.
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import slicer
 
-from AutoPromptSAMLib.geometry import Crop, slice_plane
+from AutoPromptSAMLib.geometry import Crop, oblique_plane, slice_plane
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Propagation
 from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
 from AutoPromptSAMLib.mrml.volumes import volume_from_node, volume_to_node
@@ -205,6 +205,32 @@ def test_a_cancelled_run_keeps_what_is_done_and_says_so(host: Host) -> None:
     host.segmenter.propagate()
     host.settle()
     assert np.array_equal(host.voxels(), host.truth)
+
+
+def test_on_an_oblique_plane_only_what_was_found_there_is_replaced(host: Host) -> None:
+    host.segmenter.add_prompt(host.box(3))
+    host.settle()
+    geometry = host.segmenter.volume.geometry
+    plane = oblique_plane(geometry, geometry.ras_from_ijk([[22, 21, 5]])[0], (1, 0, 0.9), (0, -1, 0))
+    assert plane.axis is None
+    host.segmenter.show_plane(plane)
+    (col, row, _), size = plane.pixels_from_ras(geometry.ras_from_ijk([[22, 21, 5]]))[0], 5
+    box = Box.on_plane(plane, (col - size, row - size, col + size, row + size))
+    host.segmenter.add_prompt(box)
+    host.settle()
+    first = host.voxels() & ~host.only(3)
+    assert first.sum() > 50
+    assert len(np.flatnonzero(first.any(axis=(1, 2)))) > 1
+    smaller = Box.on_plane(plane, (col - 2, row - 2, col + 2, row + 2), id=box.id)
+    host.segmenter.replace_prompt(smaller)
+    host.settle()
+    second = host.voxels() & ~host.only(3)
+    assert 0 < second.sum() < first.sum()
+    assert not (second & ~first).any()
+    assert (host.voxels() & host.only(3)).sum() == host.only(3).sum()
+    host.segmenter.undo()
+    host.segmenter.undo()
+    assert np.array_equal(host.voxels(), host.only(3))
 
 
 def test_what_another_editor_paints_is_a_step_and_a_run_takes_it_as_it_is(host: Host) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from AutoPromptSAMLib.errors import GeometryError, ImageError, PromptError
 from AutoPromptSAMLib.geometry import Crop, Volume, VolumeGeometry, slice_plane
+from AutoPromptSAMLib.intensity import WindowLevel
 from AutoPromptSAMLib.prompt_file import PromptFile, load_prompts, save_prompts
 from AutoPromptSAMLib.prompts import Doodle, MaskPrompt, Point, PromptSet
 from AutoPromptSAMLib.session.local import VOLUME_LOOP, LocalSession
@@ -305,3 +306,23 @@ def test_prompts_come_back_on_the_same_voxels_in_another_order(threshold_session
     assert box == file.objects["rod"].prompts[0]
     assert isinstance(mask, MaskPrompt)
     assert np.array_equal(mask.crop.to_full(kept.shape), kept[::-1])
+
+
+def test_the_model_sees_the_image_as_the_mapping_says_and_prompts_stay(
+    threshold_session: MakeSession, one_sentence: Callable
+) -> None:
+    grey, truth = rod(range(12))
+    volume = Volume(grey.array.astype(np.int16), grey.geometry)
+    session = threshold_session(volume)
+    session.add_prompt("rod", slice_box(volume, truth, 0, 5))
+    plane = slice_plane(volume.geometry, 0, 5)
+    assert session.segment("rod", plane).result(20).mask.count == truth[5].sum()
+    session.set_mapping(WindowLevel(3000, 1000))  # all is black in this window
+    assert session.segment("rod", plane).result(20).mask.is_empty
+    with one_sentence(ImageError, "colour"):
+        threshold_session(Volume(np.zeros((2, 3, 4, 3), np.uint8), VolumeGeometry((2, 3, 4), np.eye(4)))).set_mapping(
+            WindowLevel(40, 400)
+        )
+    session.set_mapping(None)
+    assert session.segment("rod", plane).result(20).mask.count == truth[5].sum()
+    assert len(session.objects["rod"]) == 1
