@@ -35,7 +35,7 @@ def oblique_volume(shape: tuple[int, int, int] = (8, 20, 24), shift: float = 0.0
 
 
 class Desk:
-    """``main`` runs what the worker threads handed to the host's main thread."""
+    """A host with a main thread of its own: what it is handed waits until ``settle``."""
 
     def __init__(self, scene: Any, volume: Volume | None = None) -> None:
         self.volume = oblique_volume() if volume is None else volume
@@ -48,7 +48,8 @@ class Desk:
         self._hear = lambda message: self.said.append(message.text)  # signals keep no reference
         self.segmenter.said.connect(self._hear)
 
-    def main(self) -> None:
+    def settle(self) -> None:
+        """Go on until nothing is being done any more."""
         end = time.monotonic() + 20
         while time.monotonic() < end:
             try:
@@ -65,9 +66,9 @@ class Desk:
     def paint(self, segment_id: str, mask: np.ndarray) -> None:
         """As a paint brush does: past the segmenter, which notices."""
         self.segmenter.writer.write(segment_id, Crop.from_full(mask), "add")
-        self.main()
+        self.settle()
 
-    def voxels(self) -> dict[str, np.ndarray]:
+    def all_voxels(self) -> dict[str, np.ndarray]:
         """All segments as they are in the scene, in order, by id."""
         writer = SegmentWriter(self.segmentation_node, self.volume_node)
         shape = self.segmenter.volume.geometry.shape
@@ -101,13 +102,13 @@ def draw(desk: Desk) -> None:
     segmenter = desk.segmenter
     one = segmenter.add_segment("liver", (1, 0, 0))
     segmenter.add_prompt(desk.box())
-    desk.main()
+    desk.settle()
     two = segmenter.add_segment("liver", (0, 0.25, 0.5))
     desk.segmentation_node.GetSegmentation().GetSegment(two).SetName("liver")
     desk.segmentation_node.GetSegmentation().GetSegment(two).SetTerminology("a~b^c")
     segmenter.add_prompt(desk.box(3))
     segmenter.add_prompt(desk.box(5))
-    desk.main()
+    desk.settle()
     three = segmenter.add_segment("ß & Co\\n")
     desk.paint(three, random_mask(SHAPE, 4))
     desk.segmentation_node.GetSegmentation().SetSegmentIndex(three, 0)

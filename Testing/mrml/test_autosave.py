@@ -47,7 +47,7 @@ def fresh() -> Iterator[Desk]:
 def everything(desk: Desk) -> list[tuple[Any, ...]]:
     """All that a person would miss, by segment in order."""
     found = []
-    for row, mask in zip(desk.segmenter.segments, desk.voxels().values(), strict=True):
+    for row, mask in zip(desk.segmenter.segments, desk.all_voxels().values(), strict=True):
         segment = desk.segmentation_node.GetSegmentation().GetSegment(row.id)
         hand = desk.segmenter.kept.by_hand.get(row.id)
         found.append(
@@ -83,7 +83,7 @@ def test_everything_comes_back(desk: Desk, fresh: Desk, tmp_path: Path) -> None:
     assert abs(work.time - time.time()) < 60
     fresh.segmenter.add_segment()  # as a host may have made for the first click
     again = resume(work, fresh)
-    fresh.main()
+    fresh.settle()
     assert everything(fresh) == before
     assert fresh.segmenter.undo_text == ""
     assert fresh.said == []
@@ -98,7 +98,7 @@ def test_everything_comes_back(desk: Desk, fresh: Desk, tmp_path: Path) -> None:
         second.close()
     shutil.rmtree(tmp_path / "copies")
     fresh.segmenter.add_prompt(fresh.box(2))
-    fresh.main()
+    fresh.settle()
     again.save_segments()
     again.close()
     (work,) = unfinished_work(tmp_path)
@@ -122,8 +122,8 @@ def test_resumed_painting_is_still_taken_as_it_is(desk: Desk, fresh: Desk, tmp_p
     resume(unfinished_work(tmp_path)[0], fresh).close()
     fresh.segmenter.add_prompt(fresh.box())
     fresh.segmenter.propagate()
-    fresh.main()
-    (found,) = fresh.voxels().values()
+    fresh.settle()
+    (found,) = fresh.all_voxels().values()
     np.testing.assert_array_equal(found[3], stroke[3])
     assert found[4].sum() == 120
 
@@ -146,7 +146,7 @@ def test_prompts_are_kept_without_voxels_and_the_list_is_newer_than_they_are(
     autosave.close()
     resume(unfinished_work(tmp_path)[0], fresh).close()
     assert [row.name for row in fresh.segmenter.segments] == ["renamed", "third"]
-    masks = list(fresh.voxels().values())
+    masks = list(fresh.all_voxels().values())
     np.testing.assert_array_equal(masks[0], random_mask(SHAPE, 1))
     assert not masks[1].any()  # never the voxels of "second"
     assert len(fresh.segmenter.prompts(fresh.segmenter.segments[1].id)) == 1
@@ -162,7 +162,7 @@ with create_scene() as context:
     autosave = Autosave(desk.segmenter, sys.argv[1], "sample", desk.calls.put)
     segment_id = desk.segmenter.add_segment("block")
     desk.segmenter.add_prompt(desk.box())
-    desk.main()
+    desk.settle()
     shape = desk.segmenter.volume.geometry.shape
     desk.paint(segment_id, random_mask(shape, 0))
     autosave.save_segments()
@@ -213,7 +213,7 @@ def test_a_killed_process_leaves_the_last_whole_state(fresh: Desk, tmp_path: Pat
     (work,) = unfinished_work(folder.parent, said.append)
     assert said == []
     resume(work, fresh).close()
-    (found,) = fresh.voxels().values()
+    (found,) = fresh.all_voxels().values()
     first = random_mask(SHAPE, 0)
     first[4, 5:15, 6:18] = True  # what the box found
     assert np.array_equal(found, first) or (after == ALL_THE_TIME and np.array_equal(found, ~first))
@@ -278,7 +278,7 @@ def test_a_full_disk_is_said_once_and_work_goes_on(
         desk.paint(segment_id, random_mask(SHAPE, seed))
         autosave.save_segments()
         autosave.wait()
-        desk.main()
+        desk.settle()
     (sentence,) = desk.said
     assert sentence.startswith("Your work is not being saved: ")
     assert sentence.endswith("could not be written because the disk is full; free some space and save again.")
@@ -286,17 +286,17 @@ def test_a_full_disk_is_said_once_and_work_goes_on(
     shutil.copytree(tiny_disk / "one", resume_me / "one")
     (work,) = unfinished_work(resume_me)
     resume(work, fresh).close()
-    (mask,) = fresh.voxels().values()
+    (mask,) = fresh.all_voxels().values()
     np.testing.assert_array_equal(mask, random_mask(SHAPE, 1))
     filler.unlink()
     autosave.save_segments()
     autosave.close()
-    desk.main()
+    desk.settle()
     assert len(desk.said) == 1
     (mask,) = (
         m for key, m in load_segmentation(tiny_disk / "one" / "segments.seg.nrrd")[0].items() if "hand" not in key
     )
-    np.testing.assert_array_equal(mask, next(iter(desk.voxels().values())))
+    np.testing.assert_array_equal(mask, next(iter(desk.all_voxels().values())))
 
 
 def test_a_write_that_fails_leaves_the_state_before(
@@ -305,7 +305,7 @@ def test_a_write_that_fails_leaves_the_state_before(
     autosave = saving(desk, tmp_path / "one")
     desk.segmenter.add_segment("before")
     desk.segmenter.add_prompt(desk.box())
-    desk.main()
+    desk.settle()
     autosave.save_prompts()
 
     def full(source: Any, target: Any) -> None:
@@ -334,7 +334,7 @@ def test_an_error_that_nobody_foresaw_does_not_end_saving(
     monkeypatch.setattr(module, "save_segmentation", fail)
     autosave.save_segments()
     autosave.wait()
-    desk.main()
+    desk.settle()
     assert desk.said == [
         "Your work is not being saved: something unexpected happened (see the log); export the segments to be safe."
     ]
@@ -367,11 +367,11 @@ def test_work_of_the_segmenter_stays(desk: Desk, fresh: Desk, tmp_path: Path) ->
     fresh.segmenter.add_segment("empty")
     mine = fresh.segmenter.add_segment("mine")
     fresh.segmenter.add_prompt(fresh.box())
-    fresh.main()
-    kept = fresh.voxels()[mine]
+    fresh.settle()
+    kept = fresh.all_voxels()[mine]
     resume(unfinished_work(tmp_path)[0], fresh).close()
     assert [row.name for row in fresh.segmenter.segments] == ["mine", "ß & Co\\n", "liver", "liver"]
-    np.testing.assert_array_equal(fresh.voxels()[mine], kept)
+    np.testing.assert_array_equal(fresh.all_voxels()[mine], kept)
     assert len(fresh.segmenter.prompts(mine)) == 1
 
 

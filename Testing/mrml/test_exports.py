@@ -49,7 +49,7 @@ def test_segments_come_back_exactly(desk: Desk, tmp_path: Path, overlapping: boo
     assert list(masks) == ["liver", "liver (2)", "nothing yet"]
     assert geometry.close_to(desk.volume.geometry, 1e-6)
     for mask, expected, shown in zip(
-        masks.values(), [*painted, np.zeros(SHAPE, bool)], desk.voxels().values(), strict=True
+        masks.values(), [*painted, np.zeros(SHAPE, bool)], desk.all_voxels().values(), strict=True
     ):
         np.testing.assert_array_equal(mask, expected)
         np.testing.assert_array_equal(mask, shown)
@@ -59,7 +59,7 @@ def test_segments_come_back_exactly(desk: Desk, tmp_path: Path, overlapping: boo
         kept = random_mask(SHAPE, 5)
         second.paint(second.segmenter.add_segment("spleen"), kept)
         import_file(second.segmenter, path)
-        found = list(second.voxels().values())
+        found = list(second.all_voxels().values())
         np.testing.assert_array_equal(found[0], kept)
         for mask, expected in zip(found[1:], masks.values(), strict=True):
             np.testing.assert_array_equal(mask, expected)
@@ -69,11 +69,11 @@ def test_segments_come_back_exactly(desk: Desk, tmp_path: Path, overlapping: boo
         voxel = np.prod(geometry.spacing) / 1000
         assert [row.ml for row in rows] == pytest.approx([mask.sum() * voxel for mask in masks.values()])
         assert second.said == ["3 segments of organs.seg.nrrd were added."]
-        second.main()
+        second.settle()
         second.segmenter.undo()
         assert [row.name for row in second.segmenter.segments] == ["spleen"]
         second.segmenter.redo()
-        for mask, expected in zip(second.voxels().values(), found, strict=True):
+        for mask, expected in zip(second.all_voxels().values(), found, strict=True):
             np.testing.assert_array_equal(mask, expected)
         second.close()
 
@@ -87,8 +87,8 @@ def test_no_run_changes_what_was_imported(desk: Desk, tmp_path: Path) -> None:
     desk.segmenter.redo()
     desk.segmenter.add_prompt(desk.box())
     desk.segmenter.propagate()
-    desk.main()
-    (found,) = desk.voxels().values()
+    desk.settle()
+    (found,) = desk.all_voxels().values()
     np.testing.assert_array_equal(found[3], mask[3])
     assert found[4].sum() == 120
 
@@ -117,7 +117,7 @@ def test_label_map(desk: Desk, tmp_path: Path, one_sentence) -> None:
     np.testing.assert_array_equal(labels, first * 1 + second * 2)
     import_file(desk.segmenter, path)
     assert [row.name for row in desk.segmenter.segments] == ["liver", "liver", "Segment_1", "Segment_2"]
-    np.testing.assert_array_equal(list(desk.voxels().values())[3], second)
+    np.testing.assert_array_equal(list(desk.all_voxels().values())[3], second)
     desk.paint(desk.segmenter.segments[1].id, first)
     before = path.read_bytes()
     with one_sentence(ImageError, "overlaps another, which NIfTI cannot hold; save as .seg.nrrd instead"):
@@ -129,7 +129,7 @@ def test_edits_that_the_segmenter_has_not_noticed_yet_are_exported(desk: Desk, t
     paint_two(desk, overlapping=False)
     corner = np.zeros(SHAPE, bool)
     corner[3:5, 3, 3] = True
-    before = desk.voxels()
+    before = desk.all_voxels()
     segment_id = next(iter(before))
     desk.segmenter.writer.flip(segment_id, desk.segmenter.kept.known[segment_id].from_full(corner))
     export(desk.segmenter, tmp_path / "a.seg.nrrd")
@@ -148,11 +148,11 @@ def test_what_is_written_later_is_what_was_there(desk: Desk, tmp_path: Path) -> 
 
 def test_scene(desk: Desk, tmp_path: Path) -> None:
     desk.segmenter.add_prompt(desk.box())
-    desk.main()
+    desk.settle()
     desk.segmenter.add_segment("second")
     desk.segmenter.add_prompt(desk.box(3))
-    desk.main()
-    voxels = desk.voxels()
+    desk.settle()
+    voxels = desk.all_voxels()
     assert [mask.sum() for mask in voxels.values()] == [120, 120]
     path = tmp_path / "case.mrb"
     desk.volume_node.SetName("A & B <\"1'>")
@@ -177,19 +177,19 @@ def test_prompts_are_replayed(desk: Desk, tmp_path: Path, one_sentence) -> None:
         export(desk.segmenter, tmp_path / "p.json")
     desk.segmenter.add_segment("block")
     desk.segmenter.add_prompt(desk.box())
-    desk.main()
+    desk.settle()
     export(desk.segmenter, tmp_path / "p.json")
     with create_scene() as other:
         second = Desk(other.scene)
         import_file(second.segmenter, tmp_path / "p.json")
-        second.main()
+        second.settle()
         (row,) = second.segmenter.segments
         assert row.name == "block"
         assert (
             PromptSet(second.segmenter.prompts(row.id)).to_json() == PromptSet([desk.segmenter.prompts()[0]]).to_json()
         )
-        np.testing.assert_array_equal(second.voxels()[row.id], next(iter(desk.voxels().values())))
-        assert second.voxels()[row.id].sum() == 120
+        np.testing.assert_array_equal(second.all_voxels()[row.id], next(iter(desk.all_voxels().values())))
+        assert second.all_voxels()[row.id].sum() == 120
         second.close()
 
 
@@ -205,7 +205,7 @@ def test_a_cropped_or_turned_file_lands_on_its_voxels(desk: Desk, tmp_path: Path
         part, geometry = part[::-1], VolumeGeometry(geometry.shape, affine)
     save_segmentation(tmp_path / "part.seg.nrrd", {"part": part}, geometry)
     import_file(desk.segmenter, tmp_path / "part.seg.nrrd")
-    (found,) = desk.voxels().values()
+    (found,) = desk.all_voxels().values()
     np.testing.assert_array_equal(found, mask)
 
 

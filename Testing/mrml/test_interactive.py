@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import queue
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,44 +11,26 @@ import pytest
 import slicer
 
 from AutoPromptSAMLib.geometry import Crop, oblique_plane, slice_plane
-from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Propagation
-from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
-from AutoPromptSAMLib.mrml.volumes import volume_from_node, volume_to_node
+from AutoPromptSAMLib.mrml.interactive import Propagation
+from AutoPromptSAMLib.mrml.segments import SegmentWriter
+from AutoPromptSAMLib.mrml.volumes import volume_from_node
 from AutoPromptSAMLib.prompts import Box, MaskPrompt, Point
-from AutoPromptSAMLib.session.local import LocalSession
 
-from ..threshold_backbone import ThresholdBackbone, rod
+from ..threshold_backbone import rod
+from .segmenting import Desk
 
 SLICES = range(2, 9)
 
 
-class Host:
-    """A host with a main thread of its own: what it is handed waits until ``settle``."""
+class Host(Desk):
+    """A host on an image of a rod."""
 
-    def __init__(self, scene: Any, backbone: Any = None) -> None:
+    def __init__(self, scene: Any) -> None:
         volume, self.truth = rod(SLICES)
-        self.volume_node = volume_to_node(volume, scene)
-        self.segmentation_node = create_segmentation(self.volume_node)
-        self.backbone = ThresholdBackbone() if backbone is None else backbone
-        self.session = LocalSession(self.backbone)
-        self.calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self.segmenter = InteractiveSegmenter(self.session, self.volume_node, self.segmentation_node, self.calls.put)
-        self.said: list[str] = []
+        super().__init__(scene, volume)
+        self.backbone = self.session.backbone
         self.changed: list[str] = []
-        self._hear = lambda message: self.said.append(message.text)
-        self.segmenter.said.connect(self._hear)
         self.segmenter.changed.connect(self.changed.append)
-
-    def settle(self) -> None:
-        """Go on until nothing is being done any more."""
-        end = time.monotonic() + 20
-        while time.monotonic() < end:
-            try:
-                self.calls.get(timeout=0.05)()
-            except queue.Empty:
-                if self.segmenter.status.phase == "ready":
-                    return
-        raise AssertionError(f"still {self.segmenter.status}")
 
     def plane(self, index: int) -> Any:
         return slice_plane(self.segmenter.volume.geometry, 0, index, square_pixels=False)
@@ -64,11 +44,8 @@ class Host:
         return Point(self.segmenter.volume.geometry.ras_from_ijk([[i, j, k]])[0], positive)
 
     def voxels(self, segment_id: str | None = None) -> np.ndarray:
-        """A segment as it is in the scene."""
-        writer = SegmentWriter(self.segmentation_node, self.volume_node)
-        crop = writer.read(segment_id or self.segmenter.active_segment or "")
-        writer.close()
-        return crop.to_full(self.truth.shape)
+        """A segment as it is in the scene, default the active one."""
+        return self.all_voxels()[segment_id or self.segmenter.active_segment or ""]
 
     def only(self, *indices: int) -> np.ndarray:
         """The truth on some slices."""
@@ -81,8 +58,7 @@ class Host:
 def host(scene: Any) -> Iterator[Host]:
     host = Host(scene)
     yield host
-    host.segmenter.close()
-    host.session.close(cancel=True)
+    host.close()
 
 
 def test_a_box_makes_a_segment_and_finds_the_object_on_its_slice(host: Host) -> None:
@@ -456,8 +432,7 @@ def test_prompts_come_back_from_a_file_with_their_masks(host: Host, scene: Any) 
     other.settle()
     assert [row.name for row in other.segmenter.segments] == ["liver"]
     assert np.array_equal(other.voxels(), host.only(3, 5))
-    other.segmenter.close()
-    other.session.close()
+    other.close()
 
 
 def test_prompts_of_another_image_are_refused_and_change_nothing(host: Host) -> None:
