@@ -25,6 +25,7 @@ from AutoPromptSAMLib.grid import BoolArray
 from AutoPromptSAMLib.image_reader import read_image
 
 Colour = Sequence[float]
+MOST_LABELS = 500  # of a label map without names: atlases have a few hundred, images thousands. A choice.
 # "Tissue" of Slicer's general anatomy list: what Slicer itself gives a segment that nobody classified.
 TERMINOLOGY = (
     "TerminologyEntry:Segmentation category and type - 3D Slicer General Anatomy list~SCT^85756007^Tissue~"
@@ -91,7 +92,12 @@ def load_segmentation(path: str | os.PathLike[str]) -> tuple[dict[str, BoolArray
     if not number:
         if array.shape[3] != 1:
             raise ImageError(f"{path} has {array.shape[3]} values a voxel; give a label map or a .seg.nrrd file.")
-        masks = {f"Segment_{int(v)}": array[..., 0] == v for v in np.unique(array) if v}
+        values = np.unique(array)
+        if len(values) > MOST_LABELS:
+            raise ImageError(
+                f"{path} has {len(values)} different values, as images have; give a label map or a .seg.nrrd file."
+            )
+        masks = {f"Segment_{int(v)}": array[..., 0] == v for v in values if v}
     return masks, raw.geometry
 
 

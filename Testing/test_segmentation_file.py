@@ -214,6 +214,13 @@ def test_damaged_headers_are_refused(tmp_path: Path, text: str, sentence: str) -
         load_segmentation(path)
 
 
+def test_an_image_is_not_taken_for_a_label_map_of_thousands(tmp_path: Path) -> None:
+    path = tmp_path / "ct.nii.gz"
+    sitk.WriteImage(sitk.GetImageFromArray(np.arange(1000, dtype=np.int16).reshape(10, 10, 10)), str(path))
+    with pytest.raises(ImageError, match=r"has 1000 different values, as images have; give a label map"):
+        load_segmentation(path)
+
+
 def test_images_are_no_segmentations(tmp_path: Path, itk_image) -> None:
     sitk.WriteImage(itk_image(random_array(CT, "float32") + 0.5, CT), str(tmp_path / "ct.nrrd"))
     with pytest.raises(ImageError, match="not whole numbers"):

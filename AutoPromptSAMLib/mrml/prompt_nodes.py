@@ -247,7 +247,10 @@ class PromptNodes:
             return [] if prompt is None else [prompt]
 
     def _read_node(self, node: Any) -> Prompt | None:
-        return read_box(node) if node.IsA("vtkMRMLMarkupsROINode") else read_doodle(node)
+        try:
+            return read_box(node) if node.IsA("vtkMRMLMarkupsROINode") else read_doodle(node)
+        except PromptError:  # a handle was dragged onto its opposite: let go, it is as it was before
+            return None
 
     def _is_inside(self, prompt: Prompt) -> bool:
         try:

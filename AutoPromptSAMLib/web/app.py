@@ -182,14 +182,16 @@ class WebApp:
         self._connect()
 
     def use_backbone(self, backbone: Backbone) -> None:
-        """Segment with this model from now on; prompts stay and are run again."""
-        prompts = None if self.segmenter is None else self.segmenter.export_prompts()
-        self._backbone = backbone
+        """Segment with this model from now on; prompts and voxels stay as they are."""
+        before, self._backbone = self.segmenter, backbone
         if self._nodes is not None:
+            active = None if before is None else before.active_segment
+            if before is not None:
+                self._prompts = before.session.export_prompts()
             self._disconnect()
             self._connect()
-            if prompts is not None and self.segmenter is not None and prompts.objects:
-                self.segmenter.import_prompts(prompts)
+            if self.segmenter is not None and active is not None:
+                self.segmenter.active_segment = active
 
     def _connect(self) -> None:
         """Make the segmenter, once there are an image and a model."""
@@ -216,6 +218,7 @@ class WebApp:
         if self._prompts is not None:
             self.guarded(self.segmenter.session.replay)(self._prompts)
             self._prompts = None
+            self.segmenter.changed("prompts")
         self.state.tools_ready = True
         for panel in self.panels:
             panel.connected(self.segmenter)
@@ -237,10 +240,19 @@ class WebApp:
 
     def close_image(self, source: str | None, series: str | None = None) -> None:
         """Let go of the image and its segments; ``source`` is where the next one comes from."""
+        from AutoPromptSAMLib.mrml.persistence import ATTRIBUTE
+
         self.keeping.image_changes(source, series)
         self._disconnect()
+        scene = self.slicer_app.scene
         for node in (*(self._nodes or ()), *self._others):
-            self.slicer_app.scene.RemoveNode(node)
+            scene.RemoveNode(node)
+        for number in reversed(range(scene.GetNumberOfNodesByClass("vtkMRMLTextNode"))):
+            text = scene.GetNthNodeByClass(number, "vtkMRMLTextNode")
+            if text.GetAttribute(
+                ATTRIBUTE
+            ):  # the prompts, left by an exported scene: the next one is not to have them
+                scene.RemoveNode(text)
         self._nodes, self._others = None, ()
         self.state.update({"has_image": False, "segments": [], "prompts": [], "active_segment": "", "cursor": None})
 
@@ -272,6 +284,7 @@ class WebApp:
         keys.bind("cancel", guarded(lambda _: self._escape()))
         keys.bind("slice", guarded(lambda way: self.views.step(1 if way == "next" else -1)))
         keys.bind("fit", guarded(lambda _: self.views.on_view_fit()))
+        keys.bind("oblique", guarded(lambda _: self.views.on_oblique()))
         keys.bind("layout", guarded(self.views.on_view_layout))
         keys.bind("help", guarded(lambda _: self.top.on_help()))
         self.server.trigger("aps_key")(keys.press)

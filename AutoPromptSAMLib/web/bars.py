@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vtkmodules.vtkCommonCore import vtkCommand
 
-from AutoPromptSAMLib.intensity import CT_PRESETS, default_mapping
+from AutoPromptSAMLib.intensity import CT_PRESETS, WindowLevel, default_mapping
 from AutoPromptSAMLib.web.panel import Panel
 from AutoPromptSAMLib.web.shortcuts import hint
 from AutoPromptSAMLib.web.views import LAYOUTS
@@ -32,10 +32,14 @@ TOP = """
   <span class="aps-image" v-if="image_name" :title="image_about"><b data-testid="image-name">{{ image_name }}</b>
     <small>{{ image_about }}</small></span>
   <span class="aps-spring"></span>
-  <label v-if="windows.length" class="aps-labelled"><v-icon size="18"
-    title="Window and level">mdi-contrast-circle</v-icon>
+  <label v-if="windows.length" class="aps-labelled" title="Window and level; the model sees the image in it, too">
+    <v-icon size="18">mdi-contrast-circle</v-icon>
     <select v-model="window" data-testid="window" aria-label="Window and level">
       <option v-for="w in windows" :key="w.id" :value="w.id">{{ w.title }}</option></select></label>
+  <button class="aps-icon" data-testid="oblique" :class="{'aps-on': oblique}" :aria-pressed="oblique"
+    :disabled="!has_image" aria-label="Turn the slices" @click="trigger('oblique')">
+    <v-icon size="20">mdi-rotate-3d-variant</v-icon><v-tooltip activator="parent" max-width="260">Turn the slices: drag
+    the ends of the lines; again: straightOBLIQUE</v-tooltip></button>
   <span class="aps-group" role="group" aria-label="Layout">LAYOUTS</span>
   <button class="aps-button aps-model" data-testid="model-chip" @click="trigger('models_open')" :title="model_about">
     <v-icon size="18">mdi-chip</v-icon> {{ model_title || 'Choose a model' }}</button>
@@ -68,12 +72,13 @@ class TopBar(Panel):
             LAYOUT.replace("ID", name).replace("TITLE", title).replace("ICON", LAYOUT_ICONS[name])
             for name, title in LAYOUTS.items()
         )
-        return TOP.replace("LAYOUTS", buttons).replace("HELP", hint("help"))
+        return TOP.replace("LAYOUTS", buttons).replace("HELP", hint("help")).replace("OBLIQUE", hint("oblique"))
 
     def connected(self, segmenter: InteractiveSegmenter) -> None:
         """Offer the windows that fit the image."""
         volume, node = segmenter.volume, segmenter.volume_node
         if node is self._node:  # another model
+            self._show_model(self.state.window)
             return
         self._node, self.state.windows = None, []
         if volume.is_colour:
@@ -116,6 +121,12 @@ class TopBar(Panel):
         self._chosen = (display.GetWindow(), display.GetLevel())
         display.EndModify(was)
         self.state.windows = self._presets
+        self._show_model(window)
+
+    def _show_model(self, window: str) -> None:
+        """Let the model see the image in a window of the menu; one that was dragged is for the eyes only."""
+        if self.app.segmenter is not None and window != "custom":
+            self.app.segmenter.set_mapping(WindowLevel.preset(window) if window in CT_PRESETS else None)
 
 
 class StatusBar(Panel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,16 +59,25 @@ class Opening(Panel):
         <v-icon>mdi-close</v-icon></button></header>
     <div class="aps-drop"><p>Drop files or a folder anywhere on the page, or</p>
       <div class="aps-start-buttons">
-        <label class="aps-button aps-primary" tabindex="0"><v-icon size="18">mdi-file-outline</v-icon> Choose files
+        <label class="aps-button aps-primary"><v-icon size="18">mdi-file-outline</v-icon> Choose files
           <input type="file" multiple data-testid="open-files" onchange="apsFiles.picked(this)"/></label>
-        <label class="aps-button" tabindex="0"><v-icon size="18">mdi-folder-outline</v-icon> Choose a DICOM folder
+        <label class="aps-button"><v-icon size="18">mdi-folder-outline</v-icon> Choose a DICOM folder
           <input type="file" webkitdirectory data-testid="open-folder" onchange="apsFiles.picked(this)"/></label>
+        <label v-if="tools_ready" class="aps-button"><v-icon size="18">mdi-layers-plus</v-icon>
+          Add segments
+          <input type="file" data-testid="open-segments" onchange="apsFiles.picked(this, 'segments')"/></label>
         <button class="aps-button" data-testid="open-sample" @click="open_open = false; trigger('open_sample')">
           <v-icon size="18">mdi-human</v-icon> Sample CT</button>
       </div>
-      <p class="aps-note">An image replaces the present one. Segments (.seg.nrrd) and prompts (.json) are
-        added to it.</p>
+      <p class="aps-note">An image replaces the present one. Segments (.seg.nrrd or a label map) and prompts (.json)
+        are added to it.</p>
     </div>
+    <template v-if="unclear"><h3>{{ unclear }} lies on the voxels of the open image. What is it?</h3>
+      <div class="aps-start-buttons">
+        <button class="aps-button aps-primary" data-testid="open-as-segments" @click="trigger('open_as', [true])">
+          A label map: add its segments</button>
+        <button class="aps-button" data-testid="open-as-image" @click="trigger('open_as', [false])">
+          Another image: open it instead</button></div></template>
     <template v-if="series.length"><h3>Which series?</h3>
       <ul class="aps-list"><li v-for="s in series" :key="s.uid" class="aps-row" data-testid="open-series" tabindex="0"
         @click="trigger('open_series', [s.uid])" @keydown.enter="trigger('open_series', [s.uid])">
@@ -98,10 +107,11 @@ class Opening(Panel):
         super().__init__(app)
         self.uploads, self.folders = uploads, folders
         self._folder: Path | None = None  # with several DICOM series, one of which is to be chosen
+        self._unclear: tuple[Path, Volume] | None = None  # an image or a label map, as the person will say
 
     def on_open_dialog(self) -> None:
         """Show the dialog."""
-        self.state.series = []
+        self._forget_questions()
         if self.folders.folders and not self.state.folder["path"]:
             self.on_open_list(None)
         self.state.open_open = True
@@ -139,10 +149,19 @@ class Opening(Panel):
         self.state.opening = ""
         self.app.say(text, "error")
 
-    def on_upload_done(self, batch: str) -> None:
-        """All files that belong together are here."""
+    def on_upload_done(self, batch: str, purpose: str = "") -> None:
+        """All files that belong together are here; ``purpose`` "segments" when they are to be added as such."""
         self.state.opening = ""
-        self.app.spawn(self._finish(batch))
+        self.app.spawn(self._finish(batch, purpose))
+
+    def on_open_as(self, segments: bool) -> None:
+        """The file that could be either is a label map, or an image."""
+        unclear, self._unclear = self._unclear, None
+        self.state.open_open = False
+        if unclear is not None and segments:
+            self._import(unclear[0])
+        elif unclear is not None:
+            self.app.show_volume(unclear[1], None, str(unclear[0]))
 
     def on_open_unfinished(self, folder: str) -> None:
         """Go on with work that was not finished."""
@@ -183,21 +202,30 @@ class Opening(Panel):
             "Opening the sample CT…", load, lambda volume: self.app.show_volume(volume, "Sample CT", SAMPLE)
         )
 
-    async def _finish(self, batch: str) -> None:
-        await self._loading("Unpacking…", lambda: self.uploads.finish(batch), self._open)
+    async def _finish(self, batch: str, purpose: str) -> None:
+        await self._loading(
+            "Unpacking…", lambda: self.uploads.finish(batch), lambda opened: self._open(opened, purpose)
+        )
 
-    def _open(self, opened: Opened) -> None:
+    def _open(self, opened: Opened, purpose: str = "") -> None:
         self.state.open_open = False
-        if opened.kind in ("segmentation", "prompts"):
-            from AutoPromptSAMLib.mrml.exports import import_file
-
-            import_file(self.app.need_segmenter(), opened.path)
+        if opened.kind in ("segmentation", "prompts") or (opened.kind == "image" and purpose == "segments"):
+            self._import(opened.path)
         elif opened.kind == "scene":
             self._show_scene(opened.path)
         elif opened.kind == "dicom":
             self.app.spawn(self._choose_series(opened.path))
         else:
-            self.app.spawn(self._open_image(opened.path))
+            self.app.spawn(self._open_image(opened.path, ask=True))
+
+    def _import(self, path: Path) -> None:
+        from AutoPromptSAMLib.mrml.exports import import_file
+
+        import_file(self.app.need_segmenter(), path)
+
+    def _forget_questions(self) -> None:
+        self._unclear = None
+        self.state.update({"series": [], "unclear": ""})
 
     async def _choose_series(self, folder: Path) -> None:
         found = await asyncio.to_thread(list_series, folder)
@@ -206,42 +234,65 @@ class Opening(Panel):
             return
         self._folder = folder
         with self.state:
+            self._forget_questions()
             self.state.series = [vars(series) for series in found]
             self.state.open_open = True
 
-    async def _open_image(self, path: Path, series: str | None = None) -> None:
+    async def _open_image(self, path: Path, series: str | None = None, ask: bool = False) -> None:
         from AutoPromptSAMLib.images import load_volume
 
         def show(volume: Volume) -> None:
+            if ask and self._may_be_labels(volume):
+                self._forget_questions()
+                self._unclear = (path, volume)
+                self.state.update({"unclear": path.name, "open_open": True})
+                return
+            name = next((s["description"] for s in self.state.series if s["uid"] == series), "")
             self.state.open_open = False
-            self.app.show_volume(volume, None, str(path), series)
+            self.app.show_volume(volume, name or None, str(path), series)
 
         await self._loading(f"Opening {path.name}…", lambda: load_volume(path, series), show)
+
+    def _may_be_labels(self, volume: Volume) -> bool:
+        present = None if self.app.segmenter is None else self.app.segmenter.volume
+        return (
+            present is not None
+            and not volume.is_colour
+            and volume.array.dtype.kind in "bui"
+            and volume.geometry.close_to(present.geometry)
+        )
 
     def _show_scene(self, path: Path) -> None:
         """Show the image and the segments of a scene, with the prompts that it keeps."""
         from AutoPromptSAMLib.mrml.persistence import open_scene, restore_states
         from AutoPromptSAMLib.mrml.segments import create_segmentation
+        from AutoPromptSAMLib.mrml.volumes import geometry_from_node
 
         scene = self.app.slicer_app.scene
-        self.app.close_image(None)
         before = set(_nodes(scene))
-        open_scene(scene, path, clear=False)  # clearing would take the views' nodes away
-        states = restore_states(scene)
-        prompts = states[0].prompts if states else None
-        volume = states[0].volume_node if states else scene.GetFirstNodeByClass("vtkMRMLVolumeNode")
-        segmentation = states[0].segmentation_node if states else scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
-        new = [node for node in _nodes(scene) if node not in before]
-        if volume is None:
+        new: list[Any] = []
+        try:  # what is open stays open until there is something to show instead
+            try:
+                open_scene(scene, path, clear=False)  # clearing would take the views' nodes away
+            finally:
+                new += (node for node in _nodes(scene) if node not in before)
+            state = next((found for found in restore_states(scene) if found.volume_node in new), None)
+            volume = state.volume_node if state else _first(new, "vtkMRMLScalarVolumeNode")
+            if volume is None:
+                raise ImageError(f"{path.name} holds no image; open a scene with a volume.")
+            geometry_from_node(volume)
+        except AutoPromptSAMError:
             for node in new:
                 scene.RemoveNode(node)
-            raise ImageError(f"{path.name} holds no image; open a scene with a volume.")
-        for node in new if states else ():
-            if node.IsA("vtkMRMLMarkupsNode") or node.IsA("vtkMRMLTextNode"):  # the prompts, shown in our own way
+            raise
+        self.app.close_image(None)
+        for node in new if state else ():
+            if node.IsA("vtkMRMLMarkupsNode") and node.GetScene() is not None:  # the prompts, shown in our own way
                 scene.RemoveNode(node)
+        segmentation = state.segmentation_node if state else _first(new, "vtkMRMLSegmentationNode")
         segmentation = segmentation or create_segmentation(volume)
         kept = [node for node in new if node.GetScene() is not None and node not in (volume, segmentation)]
-        self.app.show_nodes(volume, segmentation, kept, prompts)
+        self.app.show_nodes(volume, segmentation, kept, state.prompts if state else None)
 
     async def _loading(self, text: str, load: Callable[[], Any], show: Callable[[Any], None]) -> None:
         """Run ``load`` on a thread and ``show`` with what it gave; say what goes wrong."""
@@ -253,15 +304,26 @@ class Opening(Panel):
         try:
             loaded.append(await asyncio.to_thread(load))
         except AutoPromptSAMError as error:
-            # A person knows the name of what they dropped, not where it was put here.
-            inside = re.escape(str(self.uploads.folder)) + r"[/\\][^/\\]+[/\\](files|unpacked)[/\\]"
-            self.app.say(re.sub(inside, "", str(error)), "error")
+            self._say_wrong(error)
         finally:
             with self.state:
                 self.state.opening = ""
         if loaded:
             with self.state:
-                self.app.guarded(show)(loaded[0])
+                try:
+                    show(loaded[0])
+                except AutoPromptSAMError as error:
+                    self._say_wrong(error)
+
+    def _say_wrong(self, error: AutoPromptSAMError) -> None:
+        # A person knows the name of what they dropped, not where it was put here.
+        inside = re.escape(str(self.uploads.folder)) + r"[/\\][^/\\]+[/\\](files|unpacked)[/\\]"
+        self.app.say(re.sub(inside, "", str(error)), "error")
+
+
+def _first(nodes: Iterable[Any], kind: str) -> Any:
+    """The first node of a class that is no label map; None without."""
+    return next((n for n in nodes if n.IsA(kind) and not n.IsA("vtkMRMLLabelMapVolumeNode")), None)
 
 
 def _nodes(scene: Any) -> list[Any]:

@@ -10,6 +10,7 @@ from AutoPromptSAMLib.web.panel import Panel
 
 LASTS_S = {"info": 6.0, "warning": 12.0, "error": 20.0}
 TOASTS = """
+<teleport to="body">
 <div class="aps-toasts" aria-live="assertive">
   <div v-for="t in toasts" :key="t.id" class="aps-toast" :class="'aps-toast-' + t.kind" data-testid="toast"
     :data-kind="t.kind" role="alert">
@@ -20,6 +21,7 @@ TOASTS = """
       <v-icon size="18">mdi-close</v-icon></button>
   </div>
 </div>
+</teleport>
 """
 HELP = """
 <v-dialog v-model="help_open" max-width="900">

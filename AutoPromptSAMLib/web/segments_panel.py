@@ -40,6 +40,7 @@ TEMPLATE = """
       <input class="aps-name" :value="s.name" data-testid="segment-name" aria-label="Name" spellcheck="false"
         list="aps-terms" autocomplete="off"
         @change="trigger('segment_rename', [s.id, $event.target.value])" @keydown.enter="$event.target.blur()"
+        @keydown.esc="$event.target.value = s.name; $event.target.blur()"
         @focus="s.id === active_segment || trigger('segment_select', [s.id])"/>
       <span class="aps-ml" data-testid="segment-ml">{{ s.ml }}</span>
       <button class="aps-icon" data-testid="segment-visible" :aria-pressed="s.visible" :class="{'aps-off': !s.visible}"

@@ -15,12 +15,14 @@ INITIAL: dict[str, Any] = {
     "window": "auto",
     "open_open": False,
     "series": [],
+    "unclear": "",  # the name of a file that may be an image or a label map
     "folder": {"path": "", "parent": None, "folders": [], "files": [], "dicom": False},
     "unfinished": [],
     "export_open": False,
     "exporting": "",
     # Views
     "layout": "four-up",
+    "oblique": False,  # whether the slices can be turned
     "cursor": None,
     # Tools
     TOOL: "navigate",

@@ -24,7 +24,8 @@ from AutoPromptSAMLib.web.panel import Panel
 from AutoPromptSAMLib.web.shortcuts import hint
 
 if TYPE_CHECKING:
-    from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
+    from AutoPromptSAMLib.geometry import VolumeGeometry
+    from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, SegmentInfo
     from AutoPromptSAMLib.web.app import WebApp
 
 
@@ -151,11 +152,17 @@ class Tools(Panel):
         for control in app.views.slices.values():
             self.placing.attach(control.view.interactor(), control.node, control.view.schedule_render)
         self.editor = app.slicer_app.segmentation_editor
+        self._editable: tuple[str, bool] = ("", False)  # the active segment, and whether it is locked
         self.state.change("tool")(self._tool_changed)
         self.state.change(
             "brush_mm", "brush_sphere", "scissors_mode", "islands_mode", "islands_minimum", "smoothing_mode",
             "smoothing_mm",
         )(self._options_changed)  # fmt: skip
+
+    def shown(self, volume_node: Any, geometry: VolumeGeometry) -> None:
+        """A new image has no segment yet for the editing effects to work on."""
+        if ALL[self.state.tool].effect is not None:
+            self.state.tool = "navigate"
 
     def connected(self, segmenter: InteractiveSegmenter) -> None:
         """Tools work on the new image."""
@@ -170,6 +177,11 @@ class Tools(Panel):
         self.state.undo_text, self.state.redo_text = segmenter.undo_text, segmenter.redo_text
         if what == "active" and segmenter.active_segment not in (None, self.editor.active_segment_id):
             self.editor.set_active_segment_id(segmenter.active_segment)
+        if what in ("active", "segments") and ALL[self.state.tool].effect is not None:
+            active = self._active()
+            editable = ("", False) if active is None else (active.id, active.locked)
+            if editable != self._editable:
+                self._tool_changed(self.state.tool)
 
     def on_tool(self, name: str) -> None:
         """Take up a tool."""
@@ -188,23 +200,42 @@ class Tools(Panel):
 
     def on_effect_apply(self) -> None:
         """Run the effect that needs no mouse: islands, smoothing."""
-        self._need_active_segment()
+        active = self._need_active_segment()
+        if not active.ml:
+            raise PromptError(f'"{active.name}" is empty; give it a box, a click or a stroke of the brush first.')
         effect = self.editor.active_effect
         if isinstance(effect, SegmentationEffectIslands):
             effect.apply()
         elif isinstance(effect, SegmentationEffectSmoothing):
             effect.apply_smoothing()
-        self.refresh("history")
+        self.app.call(self._tell_if_empty)  # after the segmenter has seen what was done
 
-    def _need_active_segment(self) -> None:
+    def _tell_if_empty(self) -> None:
+        left = self._active()
+        if left is not None and not left.ml:
+            self.app.say(
+                f'Nothing is left of "{left.name}", which was too thin for it; undo, or work on less.', "warning"
+            )
+
+    def _active(self) -> SegmentInfo | None:
         segmenter = self.app.segmenter
-        if segmenter is None or not segmenter.active_segment:
+        if segmenter is None:
+            return None
+        return next((info for info in segmenter.segments if info.id == segmenter.active_segment), None)
+
+    def _need_active_segment(self) -> SegmentInfo:
+        active = self._active()
+        if active is None:
             raise PromptError("There is no segment to work on; add one with the + above the list.")
+        if active.locked:
+            raise PromptError(f'"{active.name}" is locked; unlock it in the segment list first.')
+        return active
 
     def _tool_changed(self, tool: str, **_: Any) -> None:
         chosen = ALL.get(tool, ALL["navigate"])
-        if chosen.effect is not None:
-            self.app.guarded(self._need_active_segment)()
+        active = self._active()
+        self._editable = ("", False) if active is None else (active.id, active.locked)
+        if chosen.effect is not None and self.app.guarded(self._need_active_segment)() is not None:
             self.editor.set_active_effect_type(chosen.effect)
             self._options_changed()
             if self.app.segmenter is not None:

@@ -46,6 +46,7 @@ class Views(Panel):
         self._resting: asyncio.TimerHandle | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._surfacing: asyncio.TimerHandle | None = None
+        self._before_photo = ""  # the layout to go back to
         self._seen = False  # whether the 3D view was turned to the surfaces of this image
         encoder = RcaImageEncoder.TURBO_JPEG if _has_turbo_jpeg() else RcaImageEncoder.JPEG
         settings: Any = {"rca_encoder": encoder, "interactive_quality": QUALITY, "target_fps": 30.0, "blur_fps": 15.0}
@@ -76,12 +77,15 @@ class Views(Panel):
     def shown(self, volume_node: Any, geometry: VolumeGeometry) -> None:
         """Show the middle of the new image in all views."""
         self._seen = False
+        self._set_oblique(False)
         for control in self.slices.values():
             control.show(volume_node, geometry)
         if self.threed is not None:
             self.threed.reset_view()
         if self.slices["axial"].count == 1:  # a photo or an X-ray has nothing to show elsewhere
-            self.state.layout = "axial"
+            self._before_photo, self.state.layout = self._before_photo or self.state.layout, "axial"
+        elif self._before_photo:
+            self.state.layout, self._before_photo = self._before_photo, ""
 
     def connected(self, segmenter: InteractiveSegmenter) -> None:
         """Prepare what is on display."""
@@ -150,7 +154,11 @@ class Views(Panel):
         segmenter, loop = self.app.segmenter, self.app.loop
         if segmenter is not None and loop is not None:
             segmenter.pause_preparing()
-            self._idle = loop.call_later(IDLE_S, self.app.guarded(segmenter.prepare_neighbours))
+            self._idle = loop.call_later(IDLE_S, self._prepare_neighbours)
+
+    def _prepare_neighbours(self) -> None:
+        if self.app.segmenter is not None:  # it may be another one by now, of another image or model
+            self.app.guarded(self.app.segmenter.prepare_neighbours)()
 
     def surfaces_changed(self) -> None:
         """The surfaces are there: look at all of them, unless the person has turned them already."""
@@ -189,6 +197,22 @@ class Views(Panel):
             layout = names[(names.index(self.state.layout) + 1) % len(names)]
         if layout in names:
             self.state.layout = layout
+
+    def on_oblique(self) -> None:
+        """Let the slices be turned by the lines in which they cut each other, or straighten them."""
+        self._set_oblique(not self.state.oblique and bool(self.state.has_image))
+
+    def _set_oblique(self, on: bool) -> None:
+        logic, was, self.state.oblique = self.app.slicer_app.app_logic, self.state.oblique, on
+        for feature in (
+            logic.IntersectingSlicesVisibility, logic.IntersectingSlicesInteractive, logic.IntersectingSlicesRotation,
+            logic.IntersectingSlicesTranslation,
+        ):  # fmt: skip
+            logic.SetIntersectingSlicesEnabled(feature, on)
+        for control in self.slices.values():
+            if was and not on:
+                control.straighten()
+            control.view.schedule_render()
 
     def on_view_fit(self) -> None:
         """Fit the image to all views."""

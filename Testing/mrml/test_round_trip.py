@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import slicer
 import vtk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from AutoPromptSAMLib.geometry import Volume, VolumeGeometry, paste_mask, sample_plane, slice_plane
 from AutoPromptSAMLib.mrml.markups import read_points
-from AutoPromptSAMLib.mrml.planes import plane_from_slice_node
+from AutoPromptSAMLib.mrml.planes import plane_from_slice_node, show_index, shown_index
 from AutoPromptSAMLib.mrml.scene import create_scene
 from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
 from AutoPromptSAMLib.mrml.volumes import volume_from_node, volume_to_node
@@ -203,3 +204,15 @@ def test_panning_an_oblique_view_does_not_move_its_pixels(scene: Any) -> None:
     right, down = planes[0].pixel_to_ras[:3, 0], planes[0].pixel_to_ras[:3, 1]
     assert right @ directions[:, 0] > 0
     assert down @ directions[:, 1] < 0
+
+
+@given(st.from_type(VolumeGeometry), st.integers(0, 2), st.integers(-3, 12))
+def test_a_view_shows_the_slice_that_it_is_told_to(geometry: VolumeGeometry, axis: int, index: int) -> None:
+    node = slicer.vtkMRMLSliceNode()
+    normal = slice_plane(geometry, axis, 0, square_pixels=False).normal
+    across = np.cross(normal, np.eye(3)[np.abs(normal).argmin()])
+    node.SetSliceToRASByNTP(*normal, *across, 0, 0, 0, 0)
+    show_index(node, geometry, axis, index)
+    expected = min(max(index, 0), geometry.shape[axis] - 1)
+    assert shown_index(node, geometry, axis) == expected
+    assert plane_from_slice_node(node, geometry).index == expected

@@ -285,3 +285,14 @@ class Desk:
     def tool(self, name: str) -> None:
         """Take a tool."""
         self.get(f"tool-{name}").click()
+
+
+def save(desk: Desk, folder: Path, kind: str) -> Path:
+    """Export through the page; the downloaded file."""
+    desk.get("export").click()
+    with desk.page.expect_download() as download:
+        desk.get(f"export-{kind}").click()
+    target = folder / str(download.value.suggested_filename)
+    download.value.save_as(target)
+    desk.get("export-dialog").wait_for(state="hidden")
+    return target

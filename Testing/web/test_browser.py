@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from PIL import Image
 from AutoPromptSAMLib.images import load_labels, load_segmentation, load_volume
 from AutoPromptSAMLib.zoo import sample_ct
 
-from .served import Desk, Served, Wire, browser, browser_path
+from .served import Desk, Served, Wire, browser_path, save
 
 if browser_path() is None and not os.environ.get("AUTOPROMPTSAM_NEED_BROWSER"):
     pytest.skip("there is no Chromium here; install the package chromium", allow_module_level=True)
@@ -31,23 +30,6 @@ def liver() -> np.ndarray:
     return np.asarray(load_labels(sample.labels, volume.geometry) == LIVER)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as chromium:
-        yield chromium
-
-
-@pytest.fixture
-def home(model_home: Path, tmp_path: Path) -> Path:
-    """A home folder with the model and the sample, and no work of anybody."""
-    own = tmp_path / "home"
-    own.mkdir()
-    for part in model_home.iterdir():
-        if part.is_symlink():
-            (own / part.name).symlink_to(part.resolve())
-    return own
-
-
 def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
     """First and last column and row of a mask (rows, cols): i0, j0, i1, j1."""
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -60,16 +42,6 @@ def middle_of(mask: np.ndarray) -> tuple[int, int]:
 
     row, col = np.unravel_index(ndimage.distance_transform_edt(mask).argmax(), mask.shape)
     return int(col), int(row)
-
-
-def save(desk: Desk, folder: Path, kind: str) -> Path:
-    """Export through the page; the downloaded file."""
-    desk.get("export").click()
-    with desk.page.expect_download() as download:
-        desk.get(f"export-{kind}").click()
-    target = folder / download.value.suggested_filename
-    download.value.save_as(target)
-    return target
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -107,6 +79,7 @@ def test_a_liver_from_box_to_exported_file(chromium: Any, home: Path, liver: np.
 
         # A stroke of the paint brush is one step too.
         desk.tool("paint")
+        desk.get("brush-size").fill("24")  # as wide as the spot that is watched
         desk.drag("axial", (i1 + 30, j, index), (i1 + 60, j, index))
         desk.page.mouse.move(*desk.place("axial", (i0, j0, index)))  # away: the brush hides what is under it
         assert desk.wait_coloured("axial", (i1 + 45, j, index)) > 0

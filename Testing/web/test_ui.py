@@ -17,7 +17,7 @@ from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestClient, TestServer
 from trame.app import get_server
 
-from AutoPromptSAMLib.geometry import Volume, VolumeGeometry, slice_plane
+from AutoPromptSAMLib.geometry import Crop, Volume, VolumeGeometry, slice_plane
 from AutoPromptSAMLib.prompts import Box
 from AutoPromptSAMLib.web import access, shortcuts, tools
 from AutoPromptSAMLib.web.app import WebApp
@@ -294,6 +294,23 @@ def test_a_box_becomes_a_segment_with_a_volume_and_undo_takes_both_back(opened: 
     settle(opened, lambda: len(opened.state.prompts) == 1)
 
 
+def test_another_model_leaves_prompts_and_voxels_as_they_are(opened: WebApp) -> None:
+    draw_box(opened)
+    first = opened.state.active_segment
+    by_hand = Crop(np.ones((1, 4, 4), dtype=bool), (20, 2, 2))  # a model that looked again would take it away
+    opened.need_segmenter().kept.flip({first: by_hand}, by_hand=True)
+    before = opened.need_segmenter().kept.known[first]
+    do(opened, "segment_add")
+    second = opened.state.active_segment
+    opened.use_backbone(ThresholdBackbone())
+    settle(opened, lambda: opened.state.phase == "ready" and opened.state.active_segment == second)
+    after = opened.need_segmenter().kept.known[first]
+    assert after.lower == before.lower
+    assert np.array_equal(after.mask, before.mask)
+    do(opened, "segment_select", first)
+    assert [prompt["text"] for prompt in opened.state.prompts] == ["Box"]
+
+
 def test_propagation_tells_how_it_went_and_marks_the_strip(opened: WebApp) -> None:
     draw_box(opened)
     do(opened, "propagate_range", "first", 15)
@@ -323,6 +340,18 @@ def test_the_menu_shows_a_window_that_was_set_with_the_mouse(opened: WebApp) -> 
     assert opened.state.windows[-1]["title"] == "Level 60, width 120"
     do(opened, "segment_add")  # nothing else changes it back
     assert opened.state.window == "custom"
+
+
+def test_the_model_sees_the_image_in_the_window_of_the_menu(opened: WebApp) -> None:
+    session = opened.need_segmenter().session
+    shown = lambda: session._image.mapping.to_json()  # noqa: E731
+    before = shown()
+    with opened.state:
+        opened.state.window = "bone"
+    assert shown() == {"type": "window", "level": 400, "width": 1800}
+    with opened.state:
+        opened.state.window = "auto"
+    assert shown() == before
 
 
 def test_one_tool_at_a_time(opened: WebApp) -> None:

@@ -18,6 +18,12 @@
     const target = event.target instanceof Element ? event.target : document.body;
     if (!trame || target.closest(EDITABLE)) return;
     const name = nameOf(event);
+    const dialog = document.querySelector(".v-overlay--active .aps-dialog");
+    if (dialog && !dialog.contains(target)) {
+      // Nothing in the dialog has the focus, as after its button was disabled: no key may reach what is behind it.
+      if (name === "escape") dialog.querySelector("[aria-label=Close]")?.click();
+      return;
+    }
     const inView = target.closest(".aps-view");
     if (target.closest(".v-overlay__content, .aps-hint")) return; // a dialog or a menu has the keys
     if (target.closest("button, a, summary, [role=button], input:not([type=range])") && ["space", "enter"].includes(name)) return;
@@ -60,17 +66,19 @@
     if (!window.trame || !document.querySelector(".aps-app")) return;
     clearInterval(waiting);
     if (!localStorage.getItem(SEEN)) window.apsHints.show();
+    const showActive = () => document.querySelector(".aps-segments .aps-active")?.scrollIntoView({ block: "nearest" });
+    window.trame.state.watch(["active_segment", "segments"], () => setTimeout(showActive, 50));
   }, 100);
 })();
 
 // Files: to the server by HTTP, so that a large CT does not hold up the views; back by a one-time address.
 window.apsFiles = {
-  async picked(input) {
-    await this.send([...input.files].map((file) => ({ file, name: file.webkitRelativePath || file.name })));
+  async picked(input, purpose = "") {
+    await this.send([...input.files].map((file) => ({ file, name: file.webkitRelativePath || file.name })), purpose);
     input.value = "";
   },
 
-  async send(entries) {
+  async send(entries, purpose = "") {
     const trame = window.trame;
     if (!entries.length || trame.state.get("opening")) return;
     const total = entries.reduce((sum, entry) => sum + entry.file.size, 0) || 1;
@@ -95,7 +103,7 @@ window.apsFiles = {
         return;
       }
     }
-    trame.trigger("upload_done", [batch]);
+    trame.trigger("upload_done", [batch, purpose]);
   },
 
   post(file, name, batch, progress) {
