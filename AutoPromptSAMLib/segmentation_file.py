@@ -27,9 +27,9 @@ from AutoPromptSAMLib.image_reader import read_image
 Colour = Sequence[float]
 MOST_LABELS = 500  # of a label map without names: atlases have a few hundred, images thousands. A choice.
 # "Tissue" of Slicer's general anatomy list: what Slicer itself gives a segment that nobody classified.
-TERMINOLOGY = (
-    "TerminologyEntry:Segmentation category and type - 3D Slicer General Anatomy list~SCT^85756007^Tissue~"
-    "SCT^85756007^Tissue~^^~Anatomic codes - DICOM master list~^^~^^|"
+TISSUE = (
+    "Segmentation category and type - 3D Slicer General Anatomy list~SCT^85756007^Tissue~SCT^85756007^Tissue~^^~"
+    "Anatomic codes - DICOM master list~^^~^^"
 )
 
 
@@ -38,11 +38,13 @@ def save_segmentation(
     segments: Mapping[str, BoolArray | Crop],
     geometry: VolumeGeometry,
     colors: Mapping[str, Colour] | None = None,
+    terms: Mapping[str, str] | None = None,
 ) -> None:
     """Write segments, by name, as .seg.nrrd, .nrrd, .nii.gz or .nii; the whole file or nothing.
 
     ``segments``: bool masks (K, J, I) of ``geometry`` or crops of it; an empty one is kept as an empty segment.
-    ``colors``: red, green, blue from 0 to 1 by segment name; others get colours that differ. Label values count from
+    ``colors``: red, green, blue from 0 to 1 by segment name; others get colours that differ. ``terms``: terminology
+    entries by segment name, for .seg.nrrd; others are "Tissue", as in Slicer. Label values count from
     1 in the given order. In .seg.nrrd overlapping segments go to separate layers, as Slicer does; a NIfTI label map
     cannot hold them and keeps no names. Raises GeometryError for a mask of another geometry, ImageError for overlaps
     in NIfTI, StorageError when the disk does not take the file.
@@ -51,7 +53,7 @@ def save_segmentation(
     crops = {name: _checked_crop(name, mask, geometry) for name, mask in segments.items()}
     if path.name.lower().endswith(".nrrd"):
         layers, layer_of = _layers(crops, geometry)
-        header = _nrrd_header(crops, layer_of, layers, geometry, colors or {})
+        header = _nrrd_header(crops, layer_of, layers, geometry, colors or {}, terms or {})
         _write_nrrd(path, header, layers)
     elif path.name.lower().endswith((".nii", ".nii.gz")):
         layers, layer_of = _layers(crops, geometry)
@@ -135,6 +137,7 @@ def _nrrd_header(
     layers: Sequence[NDArray[Any]],
     geometry: VolumeGeometry,
     colors: Mapping[str, Colour],
+    terms: Mapping[str, str],
 ) -> str:
     lps = lps_affine_from_ras(geometry.ijk_to_ras)
     several = len(layers) > 1
@@ -170,7 +173,7 @@ def _nrrd_header(
             "Extent": " ".join(extent),
             "LabelValue": str(number + 1),
             "Layer": str(layer_of[name]),
-            "Tags": TERMINOLOGY,
+            "Tags": f"TerminologyEntry:{terms.get(name) or TISSUE}|",
         }.items():
             fields[f"Segment{number}_{field}"] = value
     return "\n".join([*lines, *(f"{key}:={_escape(value)}" for key, value in fields.items())]) + "\n\n"

@@ -63,7 +63,9 @@ def prepare_export(
     names = _names(row.name for row in rows)
     crops = {name: segmenter.writer.read(row.id) for name, row in zip(names, rows, strict=True)}
     colors = {name: row.color for name, row in zip(names, rows, strict=True)}
-    return lambda: save_segmentation(path, crops, segmenter.volume.geometry, colors)
+    segmentation = segmenter.segmentation_node.GetSegmentation()
+    terms = {name: segmentation.GetSegment(row.id).GetTerminology() for name, row in zip(names, rows, strict=True)}
+    return lambda: save_segmentation(path, crops, segmenter.volume.geometry, colors, terms)
 
 
 def import_file(segmenter: InteractiveSegmenter, path: str | os.PathLike[str]) -> None:

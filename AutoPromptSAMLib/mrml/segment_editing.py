@@ -134,11 +134,20 @@ class SegmentEditing(SignalContainer):
         for what in ("segments", "prompts"):
             self.changed(what)
 
-    def rename_segment(self, segment_id: str, name: str) -> None:
-        """Give a segment another name."""
+    def rename_segment(self, segment_id: str, name: str, terminology: str | None = None) -> None:
+        """Give a segment another name, and the ``terminology`` entry that belongs to it (``mrml.terms``)."""
         segment = self._segment(segment_id)
-        if segment is not None and name.strip() and name != segment.GetName():
-            self._set(f"Rename {segment.GetName()}", segment.SetName, segment.GetName(), name.strip())
+        name = name.strip()
+        if segment is None or not name or name == segment.GetName():
+            return
+        before = (segment.GetName(), segment.GetTerminology())
+        after = (name, before[1] if terminology is None else terminology)
+
+        def give(named: tuple[str, str]) -> None:
+            segment.SetName(named[0])
+            segment.SetTerminology(named[1])
+
+        self._set(f"Rename {segment.GetName()}", give, before, after)
 
     def set_segment_color(self, segment_id: str, color: Sequence[float]) -> None:
         """Give a segment another colour: red, green, blue in 0..1."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import slicer
 from trame_slicer.segmentation import SegmentationEditableAreaMode
 
+from AutoPromptSAMLib.mrml.terms import anatomy_terms
+from AutoPromptSAMLib.segmentation_file import TISSUE
 from AutoPromptSAMLib.web.panel import Panel
 from AutoPromptSAMLib.web.shortcuts import hint
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, SegmentInfo
     from AutoPromptSAMLib.web.app import WebApp
 
-ANATOMY = "Segmentation category and type - 3D Slicer General Anatomy list"  # as Slicer names it
 TEMPLATE = """
 <section class="aps-section aps-segments" aria-label="Segments">
   <header class="aps-head">
@@ -82,7 +82,9 @@ class SegmentsPanel(Panel):
     def __init__(self, app: WebApp) -> None:
         super().__init__(app)
         self._editor_node = app.slicer_app.segmentation_editor.editor_node
-        self.state.terms = _terms(app.slicer_app.terminologies_logic)
+        terms = anatomy_terms(app.slicer_app.terminologies_logic)
+        self.state.terms = list(terms)
+        self._terms = {name.lower(): term for name, term in terms.items()}
         self.state.change("opacity")(self._opacity_changed)
         self.state.change("overwrite_mode", "editable_area")(self._masking_changed)
 
@@ -125,7 +127,7 @@ class SegmentsPanel(Panel):
 
     def on_segment_rename(self, segment_id: str, name: str) -> None:
         """Give it a name."""
-        self._segmenter.rename_segment(segment_id, name.strip())
+        self._segmenter.rename_segment(segment_id, name, self._terms.get(name.strip().lower(), TISSUE))
 
     def on_segment_color(self, segment_id: str, color: str) -> None:
         """Give it a colour, "#rrggbb"."""
@@ -172,15 +174,3 @@ def _row(info: SegmentInfo) -> dict[str, Any]:
     return {
         "id": info.id, "name": info.name, "color": color, "visible": info.visible, "locked": info.locked, "ml": ml
     }  # fmt: skip
-
-
-def _terms(logic: Any) -> list[str]:
-    """The names that Slicer's own list of anatomy suggests."""
-    category, kind = slicer.vtkSlicerTerminologyCategory(), slicer.vtkSlicerTerminologyType()
-    names = set()
-    for number in range(logic.GetNumberOfCategoriesInTerminology(ANATOMY)):
-        logic.GetNthCategoryInTerminology(ANATOMY, number, category)
-        for entry in range(logic.GetNumberOfTypesInTerminologyCategory(ANATOMY, category)):
-            logic.GetNthTypeInTerminologyCategory(ANATOMY, category, entry, kind)
-            names.add(str(kind.GetCodeMeaning()))
-    return sorted(names)

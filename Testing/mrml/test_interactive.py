@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import slicer
+from trame_slicer.resources import resources_path
 
 from AutoPromptSAMLib.geometry import Crop, oblique_plane, slice_plane
+from AutoPromptSAMLib.mrml.exports import export
 from AutoPromptSAMLib.mrml.interactive import Propagation
 from AutoPromptSAMLib.mrml.segments import SegmentWriter
+from AutoPromptSAMLib.mrml.terms import anatomy_terms
 from AutoPromptSAMLib.mrml.volumes import volume_from_node
 from AutoPromptSAMLib.prompts import Box, MaskPrompt, Point
 
@@ -386,6 +390,28 @@ def test_a_removed_segment_comes_back_with_all_that_it_had(host: Host) -> None:
     for text in ("Add spleen", "Rename Segment 1", "Add box"):
         assert host.segmenter.undo_text == text
         host.segmenter.undo()
+
+
+def test_a_name_of_the_list_brings_its_codes_and_undo_takes_them_back(host: Host, scene: Any, tmp_path: Path) -> None:
+    logic = slicer.vtkSlicerTerminologiesModuleLogic()
+    logic.SetModuleShareDirectory(str(resources_path() / "terminologies"))
+    logic.SetMRMLScene(scene)
+    liver = anatomy_terms(logic)["Liver"]
+    assert "SCT^10200004^Liver" in liver
+    host.segmenter.add_prompt(host.box(5))
+    host.settle()
+    segment_id = host.segmenter.active_segment
+    segment = host.segmentation_node.GetSegmentation().GetSegment(segment_id)
+    before = segment.GetTerminology()
+    host.segmenter.rename_segment(segment_id, "Liver", liver)
+    assert segment.GetTerminology() == liver
+    export(host.segmenter, tmp_path / "liver.seg.nrrd")
+    assert f"Tags:=TerminologyEntry:{liver}|".encode() in (tmp_path / "liver.seg.nrrd").read_bytes()
+    assert host.segmenter.undo_text == "Rename Segment 1"
+    host.segmenter.undo()
+    assert (segment.GetName(), segment.GetTerminology()) == ("Segment 1", before)
+    host.segmenter.redo()
+    assert (segment.GetName(), segment.GetTerminology()) == ("Liver", liver)
 
 
 def test_the_shown_slice_is_encoded_ahead_and_at_rest_its_neighbours(host: Host) -> None:
