@@ -18,18 +18,18 @@ from AutoPromptSAMLib.geometry import Crop, Plane, slab_thickness, slice_plane
 from AutoPromptSAMLib.intensity import IntensityMapping
 from AutoPromptSAMLib.loops.job import Job, Progress
 from AutoPromptSAMLib.mrml import segment_list
+from AutoPromptSAMLib.mrml.present_masks import PresentMasks
 from AutoPromptSAMLib.mrml.reports import Message, Propagation, Status
 from AutoPromptSAMLib.mrml.segment_editing import SegmentEditing
 from AutoPromptSAMLib.mrml.segment_list import SegmentInfo
 from AutoPromptSAMLib.mrml.segments import slice_region
 from AutoPromptSAMLib.mrml.steps import Step
 from AutoPromptSAMLib.prompt_file import PromptFile
-from AutoPromptSAMLib.prompts import PERSON, Box, Doodle, MaskPrompt, Point, Prompt, PromptSet, Source, on_plane
+from AutoPromptSAMLib.prompts import MaskPrompt, Prompt, PromptSet, on_plane
 from AutoPromptSAMLib.session.protocol import PropagationResult, Session, SliceResult
 from AutoPromptSAMLib.session.seeds import natural_axis, seed_slices
 
 NEIGHBOURS = 2  # slices on either side of the shown one that are encoded ahead
-PRESENT = Source("prompter", "mask on the slice")
 
 __all__ = ["InteractiveSegmenter", "Message", "Propagation", "SegmentInfo", "Status"]
 
@@ -69,6 +69,7 @@ class InteractiveSegmenter(SegmentEditing):
         self._progress = Status()
         self._since_run: set[tuple[str, int]] = set()  # slices that a person prompted while a run goes on
         self._runs: dict[str, Propagation] = {}
+        self._masks = PresentMasks(session, self.kept, self.volume.geometry)
         session.set_image(self.volume)
 
     def close(self) -> None:
@@ -95,7 +96,7 @@ class InteractiveSegmenter(SegmentEditing):
         plane = self._plane_of(prompt)
         step = Step(f"Add {prompt.type}", self._travel, by_hand=dict(self.kept.by_hand))
         with self._saying(), self._taken_back(step):
-            step.prompt_steps = self._adopt(segment_id, prompt, plane)
+            step.prompt_steps = self._masks.take_for(segment_id, prompt, plane)
             self.session.add_prompt(segment_id, prompt)
             self._push(step)
             self._prompted("", segment_id, plane, 1, step)
@@ -202,10 +203,10 @@ class InteractiveSegmenter(SegmentEditing):
         segment_id = self._active
         if self._propagating is not None or segment_id is None or self._is_locked(segment_id):
             return
-        along = self._natural_axis(segment_id) if axis is None else axis
+        along = self._masks.natural_axis(segment_id) if axis is None else axis
         step = Step(f"Propagate {self._name(segment_id)}", self._travel, by_hand=dict(self.kept.by_hand))
         with self._saying(), self._taken_back(step):
-            step.prompt_steps = self._adopt_painted(segment_id, along)
+            step.prompt_steps = self._masks.take_painted(segment_id, along)
             if not self.prompts():
                 raise PromptError(f'"{self._name(segment_id)}" has no prompts; draw a box around it on one slice.')
             self._since_run.clear()
@@ -292,46 +293,6 @@ class InteractiveSegmenter(SegmentEditing):
         axis = natural_axis(prompts, geometry)
         return [slice_plane(geometry, axis, index) for index in sorted(seed_slices(prompts, geometry, axis))]
 
-    def _prompts_on(self, segment_id: str, axis: int, index: int) -> list[Prompt]:
-        return [p for p in self.prompts(segment_id) if index in seed_slices([p], self.volume.geometry, axis)]
-
-    def _adopt(self, segment_id: str, prompt: Prompt, plane: Plane | None) -> int:
-        """Make what a click corrects a prompt too: the mask that is on its slice. Returns the session's steps.
-
-        A box starts the slice anew: masks that were taken up before go.
-        """
-        if plane is None or plane.axis is None or plane.index is None:
-            return 0
-        there = self._prompts_on(segment_id, plane.axis, plane.index)
-        masks = [p for p in there if isinstance(p, MaskPrompt)]
-        if isinstance(prompt, Box):
-            self.kept.take_up(segment_id, plane.axis, plane.index)
-            return self._exchange(segment_id, masks, None)
-        painted = plane.index in self.kept.painted_slices(segment_id, plane.axis)
-        content = self.kept.slice_of(segment_id, plane.axis, plane.index)
-        if not isinstance(prompt, (Point, Doodle)) or content.is_empty or (there and not painted):
-            return 0
-        self.kept.take_up(segment_id, plane.axis, plane.index)
-        source = PERSON if painted else PRESENT
-        return self._exchange(segment_id, masks, MaskPrompt(content, self.volume.geometry, source=source))
-
-    def _adopt_painted(self, segment_id: str, axis: int) -> int:
-        """Make the slices that a person painted prompts, for a run along ``axis``."""
-        steps = 0
-        for index in self.kept.painted_slices(segment_id, axis):
-            masks = [p for p in self._prompts_on(segment_id, axis, index) if isinstance(p, MaskPrompt)]
-            content = self.kept.slice_of(segment_id, axis, index)
-            new = None if content.is_empty else MaskPrompt(content, self.volume.geometry)
-            steps += self._exchange(segment_id, masks, new)
-            self.kept.take_up(segment_id, axis, index)
-        return steps
-
-    def _natural_axis(self, segment_id: str) -> int:
-        """The array axis that the prompts lie across, or what was painted where there are none."""
-        if self.prompts(segment_id):
-            return natural_axis(self.prompts(segment_id), self.volume.geometry)
-        return min(range(3), key=lambda axis: len(self.kept.painted_slices(segment_id, axis)))
-
     @contextmanager
     def _taken_back(self, step: Step) -> Iterator[None]:
         """Take back what was done for a step that could not be made after all."""
@@ -342,13 +303,6 @@ class InteractiveSegmenter(SegmentEditing):
                 self.session.undo()
             self.kept.by_hand = dict(step.by_hand or {})
             raise
-
-    def _exchange(self, segment_id: str, old: Sequence[Prompt], new: Prompt | None) -> int:
-        for prompt in old:
-            self.session.remove_prompt(segment_id, prompt.id)
-        if new is not None:
-            self.session.add_prompt(segment_id, new)
-        return len(old) + (new is not None)
 
     def _prompted(
         self, text: str, segment_id: str, plane: Plane | None, steps: int, merge: Step | None = None
