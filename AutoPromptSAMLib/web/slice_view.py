@@ -105,13 +105,6 @@ class SliceControl:
         self._fitted_mm = mm_per_pixel(self.node)
         self._publish()
 
-    def straighten(self) -> None:
-        """Show a slice of the image again, after it was turned."""
-        index = self._index
-        self.view.reset_view()
-        self.fit()
-        self.jump(index)
-
     def jump(self, index: int) -> None:
         """Show slice ``index`` along the array."""
         if self._geometry is not None:

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 - the name in its own manual
 from PIL import Image
-from playwright.sync_api import expect
 
 from AutoPromptSAMLib.images import load_segmentation
 
@@ -392,26 +391,3 @@ def test_nothing_is_covered_in_a_small_window(desk: Desk, tmp_path: Path) -> Non
     assert all(apart(toast, frame(part)) for toast in toasts for part in ("status", "export", "tool-options"))
     assert apart(toasts[0], toasts[1])
     told(desk)
-
-
-def test_slices_can_be_turned_and_straightened(desk: Desk, tmp_path: Path) -> None:
-    open_image(desk, write(tmp_path / "turned.nii.gz", grey()))
-    desk.wait_image()
-    over = desk.get("view-coronal-slice").locator("xpath=ancestor::*[contains(@class, 'aps-over')]")
-    letter = over.locator(".aps-letter-left")
-    assert letter.inner_text() == "R"
-    desk.get("oblique").click()
-    desk.page.wait_for_selector("[data-testid=oblique][aria-pressed=true]")
-    frame = desk.frame("axial")
-    middle = frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2
-    reach = 0.462 * min(frame["width"], frame["height"])  # where the line ends
-    for along in (reach - 3, reach):  # its handle comes when the mouse is over it
-        desk.page.mouse.move(middle[0] + along, middle[1], steps=3)
-        desk.page.wait_for_timeout(500)
-    desk.page.mouse.down()
-    desk.page.mouse.move(middle[0] + reach - 30, middle[1] + 90, steps=8)
-    desk.page.mouse.up()
-    expect(letter).to_have_text("RA", timeout=5000)
-    desk.page.keyboard.press("o")
-    desk.page.wait_for_selector("[data-testid=oblique][aria-pressed=false]")
-    expect(letter).to_have_text("R", timeout=5000)
