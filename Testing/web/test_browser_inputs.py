@@ -360,7 +360,9 @@ def test_nothing_is_covered_in_a_small_window(desk: Desk, tmp_path: Path) -> Non
     with_segment(desk, tmp_path)
 
     def frame(testid: str) -> dict[str, float]:
-        return dict(desk.get(testid).first.bounding_box())
+        element = desk.get(testid).first
+        element.wait_for()  # a layout that was just chosen is not there at once
+        return dict(element.bounding_box())
 
     def apart(a: dict[str, float], b: dict[str, float]) -> bool:
         beside = a["x"] + a["width"] <= b["x"] or b["x"] + b["width"] <= a["x"]
