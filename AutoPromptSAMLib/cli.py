@@ -80,8 +80,8 @@ def segment(
     """Segment an image from boxes, clicks or a prompts file; the result has the geometry of the image."""
     from AutoPromptSAMLib.command_prompts import box_from_text, point_from_text
     from AutoPromptSAMLib.images import load_volume, save_segmentation
-    from AutoPromptSAMLib.prompt_file import load_prompts
-    from AutoPromptSAMLib.prompt_file import save_prompts as write_prompts
+    from AutoPromptSAMLib.prompts.file import load_prompts
+    from AutoPromptSAMLib.prompts.file import save_prompts as write_prompts
 
     if not output.name.lower().endswith((".nrrd", ".nii", ".nii.gz")):
         raise typer.BadParameter("the output must end in .seg.nrrd or .nii.gz", param_hint="--output")

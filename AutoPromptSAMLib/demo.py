@@ -39,8 +39,8 @@ def run_demo(out: Path, model: str, device: str, console: Console) -> Path:
     from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
     from AutoPromptSAMLib.mrml.volumes import volume_from_node, volume_to_node
     from AutoPromptSAMLib.picture import overview_picture, segment_colors
-    from AutoPromptSAMLib.prompt_file import PromptFile
     from AutoPromptSAMLib.prompts import Box, PromptSet
+    from AutoPromptSAMLib.prompts.file import PromptFile
     from AutoPromptSAMLib.zoo import sample_ct
 
     started = time.perf_counter()

@@ -16,15 +16,15 @@ PACKAGE = "AutoPromptSAMLib"
 # entries before it.
 FLOORS: list[tuple[str, list[str]]] = [
     ("ground", ["__init__", "errors", "atomic"]),
-    ("ground", ["grid", "lattice", "geometry", "intensity"]),
-    ("ground", ["prompt_types", "pixel_prompts", "prompts", "prompt_file"]),
-    ("ground", ["images", "image_reader", "dicom_series", "nifti_voxels", "segmentation_file"]),
+    ("ground", ["geometry", "intensity"]),
+    ("ground", ["prompts"]),
+    ("ground", ["images"]),
     ("ground", ["zoo"]),
     ("models", ["backbones"]),
     ("loops", ["loops"]),
     ("session", ["session"]),
     ("mrml", ["mrml"]),
-    ("hosts", ["picture", "picture_slices", "picture_surfaces", "web"]),
+    ("hosts", ["picture", "web"]),
     ("hosts", ["command_prompts", "demo", "doctor", "cli"]),
 ]
 LEVELS = {name: level for level, (_, names) in enumerate(FLOORS) for name in names}

@@ -27,9 +27,9 @@ from AutoPromptSAMLib.errors import AutoPromptSAMError, GeometryError, StorageEr
 from AutoPromptSAMLib.geometry import Crop, VolumeGeometry
 from AutoPromptSAMLib.images import load_segmentation, save_segmentation
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Message
-from AutoPromptSAMLib.prompt_file import PromptFile
-from AutoPromptSAMLib.prompt_types import check_keys
 from AutoPromptSAMLib.prompts import PromptSet
+from AutoPromptSAMLib.prompts.file import PromptFile
+from AutoPromptSAMLib.prompts.types import check_keys
 
 SCHEMA = "autopromptsam-work/1"
 WORK, VOXELS, LOCK = "work.json", "segments.seg.nrrd", ".lock"

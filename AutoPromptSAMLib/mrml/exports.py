@@ -12,13 +12,13 @@ from undo_stack import UndoCommand
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, GeometryError, StorageError
 from AutoPromptSAMLib.geometry import Crop, VolumeGeometry
-from AutoPromptSAMLib.grid import BoolArray
-from AutoPromptSAMLib.image_reader import check_readable, header_entries, read_header
+from AutoPromptSAMLib.geometry.grid import BoolArray
+from AutoPromptSAMLib.geometry.lattice import crop_on
 from AutoPromptSAMLib.images import load_segmentation, save_segmentation
-from AutoPromptSAMLib.lattice import crop_on
+from AutoPromptSAMLib.images.reader import check_readable, header_entries, read_header
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Message
 from AutoPromptSAMLib.mrml.persistence import SceneState, save_scene, store_state
-from AutoPromptSAMLib.prompt_file import load_prompts, save_prompts
+from AutoPromptSAMLib.prompts.file import load_prompts, save_prompts
 
 SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".mrb", ".json")
 

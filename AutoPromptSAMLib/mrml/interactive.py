@@ -24,8 +24,8 @@ from AutoPromptSAMLib.mrml.segment_editing import SegmentEditing
 from AutoPromptSAMLib.mrml.segment_list import SegmentInfo
 from AutoPromptSAMLib.mrml.segments import slice_region
 from AutoPromptSAMLib.mrml.steps import Step
-from AutoPromptSAMLib.prompt_file import PromptFile
 from AutoPromptSAMLib.prompts import MaskPrompt, Prompt, PromptSet, on_plane
+from AutoPromptSAMLib.prompts.file import PromptFile
 from AutoPromptSAMLib.session.protocol import PropagationResult, Session, SliceResult
 from AutoPromptSAMLib.session.seeds import natural_axis, seed_slices
 

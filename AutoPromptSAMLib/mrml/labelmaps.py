@@ -16,8 +16,8 @@ from vtkmodules.util.numpy_support import vtk_to_numpy
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError
 from AutoPromptSAMLib.geometry import Crop, VolumeGeometry
-from AutoPromptSAMLib.grid import BoolArray, FloatArray
-from AutoPromptSAMLib.lattice import Placement, placement
+from AutoPromptSAMLib.geometry.grid import BoolArray, FloatArray
+from AutoPromptSAMLib.geometry.lattice import Placement, placement
 from AutoPromptSAMLib.mrml.transforms import array_from_matrix, node_to_world
 
 LABELMAP = "Binary labelmap"

@@ -19,7 +19,7 @@ from vtkmodules.util.numpy_support import vtk_to_numpy
 
 from AutoPromptSAMLib.errors import GeometryError, PromptError
 from AutoPromptSAMLib.geometry import Crop, VolumeGeometry, oblique_plane, paste_mask
-from AutoPromptSAMLib.grid import SHEAR_TOLERANCE, FloatArray
+from AutoPromptSAMLib.geometry.grid import SHEAR_TOLERANCE, FloatArray
 from AutoPromptSAMLib.mrml.labelmaps import read_segment
 from AutoPromptSAMLib.mrml.segments import SegmentWriter
 from AutoPromptSAMLib.mrml.transforms import array_from_matrix, matrix_from_array, node_to_world

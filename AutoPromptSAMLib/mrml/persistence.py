@@ -22,8 +22,8 @@ import slicer
 
 from AutoPromptSAMLib.atomic import storage_error
 from AutoPromptSAMLib.errors import PromptError, StorageError
-from AutoPromptSAMLib.prompt_file import PromptFile
-from AutoPromptSAMLib.prompt_types import check_keys
+from AutoPromptSAMLib.prompts.file import PromptFile
+from AutoPromptSAMLib.prompts.types import check_keys
 
 SCHEMA = "autopromptsam-scene/1"
 ATTRIBUTE = "AutoPromptSAM.schema"

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, GeometryError, PromptError
 from AutoPromptSAMLib.geometry import Plane, slab_thickness
-from AutoPromptSAMLib.grid import FloatArray
+from AutoPromptSAMLib.geometry.grid import FloatArray
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Message
 from AutoPromptSAMLib.mrml.planes import plane_from_slice_node
 from AutoPromptSAMLib.mrml.preview import LINE_WIDTH, Preview

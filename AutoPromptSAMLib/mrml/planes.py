@@ -9,7 +9,7 @@ import slicer
 
 from AutoPromptSAMLib.errors import GeometryError
 from AutoPromptSAMLib.geometry import Plane, VolumeGeometry, oblique_plane, slice_plane
-from AutoPromptSAMLib.grid import FloatArray
+from AutoPromptSAMLib.geometry.grid import FloatArray
 from AutoPromptSAMLib.mrml.transforms import array_from_matrix
 
 ON_FACE = 1e-6  # voxels; a plane that lies between two slices up to rounding belongs to the lower one

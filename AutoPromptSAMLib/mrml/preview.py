@@ -8,7 +8,7 @@ import numpy as np
 import vtk
 from numpy.typing import ArrayLike
 
-from AutoPromptSAMLib.grid import FloatArray
+from AutoPromptSAMLib.geometry.grid import FloatArray
 
 LINE_WIDTH = 2.0  # pixels
 STROKE_OPACITY = 0.55  # the image under a stroke stays visible

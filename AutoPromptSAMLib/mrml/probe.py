@@ -9,7 +9,7 @@ import numpy as np
 import slicer
 from numpy.typing import ArrayLike
 
-from AutoPromptSAMLib.grid import FloatArray
+from AutoPromptSAMLib.geometry.grid import FloatArray
 from AutoPromptSAMLib.mrml.labelmaps import LABELMAP, image_to_local
 from AutoPromptSAMLib.mrml.transforms import array_from_matrix, node_to_world
 from AutoPromptSAMLib.mrml.volumes import geometry_from_node

@@ -19,7 +19,7 @@ from vtkmodules.util.numpy_support import vtk_to_numpy
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, GeometryError
 from AutoPromptSAMLib.geometry import Crop, VolumeGeometry
-from AutoPromptSAMLib.grid import BoolArray
+from AutoPromptSAMLib.geometry.grid import BoolArray
 from AutoPromptSAMLib.mrml.labelmaps import LABELMAP, Lattice, block_of, image_to_local, labelmap_of, read_block
 from AutoPromptSAMLib.mrml.transforms import matrix_from_array, node_to_world
 from AutoPromptSAMLib.mrml.volumes import geometry_from_node

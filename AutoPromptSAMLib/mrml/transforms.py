@@ -8,7 +8,7 @@ import vtk
 from numpy.typing import ArrayLike
 
 from AutoPromptSAMLib.errors import GeometryError
-from AutoPromptSAMLib.grid import FloatArray
+from AutoPromptSAMLib.geometry.grid import FloatArray
 
 
 def array_from_matrix(matrix: vtk.vtkMatrix4x4) -> FloatArray:

@@ -25,16 +25,16 @@ from AutoPromptSAMLib.geometry import (
     slab_thickness,
     slice_plane,
 )
+from AutoPromptSAMLib.geometry.lattice import crop_on, same_voxels
 from AutoPromptSAMLib.intensity import IntensityMapping, default_mapping
-from AutoPromptSAMLib.lattice import crop_on, same_voxels
 from AutoPromptSAMLib.loops.appearance import smooth
 from AutoPromptSAMLib.loops.job import Control, Job, Progress, Worker
 from AutoPromptSAMLib.loops.memory import SliceMemory
 from AutoPromptSAMLib.loops.slice import segment_slice
 from AutoPromptSAMLib.loops.tracking import SliceMask, refine_box_mask
 from AutoPromptSAMLib.loops.volume import Slices, VolumeResult, propagate, work
-from AutoPromptSAMLib.prompt_file import PromptFile
 from AutoPromptSAMLib.prompts import Doodle, MaskPrompt, PixelPrompts, Point, Prompt, PromptSet, Source, on_plane
+from AutoPromptSAMLib.prompts.file import PromptFile
 from AutoPromptSAMLib.session.protocol import PropagationResult, SliceResult
 from AutoPromptSAMLib.session.seeds import check_inside, natural_axis, seed_slices, slice_range
 

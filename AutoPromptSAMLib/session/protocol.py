@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.geometry import Crop, Plane, Volume
     from AutoPromptSAMLib.intensity import IntensityMapping
     from AutoPromptSAMLib.loops.job import Job, Progress
-    from AutoPromptSAMLib.prompt_file import PromptFile
     from AutoPromptSAMLib.prompts import Prompt, PromptSet
+    from AutoPromptSAMLib.prompts.file import PromptFile
 
 
 @dataclass(frozen=True, eq=False)

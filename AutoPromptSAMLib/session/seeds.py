@@ -8,8 +8,8 @@ import numpy as np
 
 from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.geometry import VolumeGeometry, slab_thickness, slice_plane
-from AutoPromptSAMLib.pixel_prompts import ROUNDING_MM
 from AutoPromptSAMLib.prompts import Box, Doodle, MaskPrompt, Point, Prompt
+from AutoPromptSAMLib.prompts.pixels import ROUNDING_MM
 
 ON_FACE = 1e-3  # slices; a box that was drawn to the middle of a slice includes it whatever the rounding
 

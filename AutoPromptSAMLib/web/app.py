@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.geometry import Volume
     from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Message
     from AutoPromptSAMLib.mrml.prompt_nodes import PromptNodes
-    from AutoPromptSAMLib.prompt_file import PromptFile
+    from AutoPromptSAMLib.prompts.file import PromptFile
     from AutoPromptSAMLib.session.local import LocalSession
 
 log = logging.getLogger(__name__)
@@ -335,7 +335,7 @@ def serve(
     for a model that there is not, ImageError for an image that is not there, ServerError when the address cannot be
     used.
     """
-    from AutoPromptSAMLib.image_reader import check_readable
+    from AutoPromptSAMLib.images.reader import check_readable
     from AutoPromptSAMLib.zoo import get_card, home, is_installed
 
     card = get_card(model)

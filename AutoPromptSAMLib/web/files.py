@@ -18,7 +18,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 import SimpleITK as sitk  # noqa: N813 - the name in its own manual
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, ImageError
-from AutoPromptSAMLib.image_reader import FORMATS, header_entries, read_header
+from AutoPromptSAMLib.images.reader import FORMATS, header_entries, read_header
 
 Kind = Literal["image", "dicom", "scene", "segmentation", "prompts"]
 KINDS: dict[str, Kind] = {".mrb": "scene", ".seg.nrrd": "segmentation", ".json": "prompts"}

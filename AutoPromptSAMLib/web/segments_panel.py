@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from trame_slicer.segmentation import SegmentationEditableAreaMode
 
+from AutoPromptSAMLib.images.segmentation_file import TISSUE
 from AutoPromptSAMLib.mrml.terms import anatomy_terms
-from AutoPromptSAMLib.segmentation_file import TISSUE
 from AutoPromptSAMLib.web.panel import Panel
 from AutoPromptSAMLib.web.shortcuts import hint
 

@@ -195,6 +195,7 @@ def test_a_folder_that_cannot_be_made_is_reported_once(tmp_path: Path, caplog: p
 
 
 WORKER = """
+import random
 import sys
 from pathlib import Path
 import torch
@@ -202,8 +203,9 @@ from AutoPromptSAMLib.backbones import Features, Frame
 from AutoPromptSAMLib.backbones.cache import EmbeddingCache
 cache = EmbeddingCache(Path(sys.argv[1]), memory_bytes=0, disk_bytes=60_000)
 hits = 0
+choice = random.Random(sys.argv[2])
 for step in range(300):
-    number = (step * int(sys.argv[2])) % 7
+    number = choice.randrange(7)
     found = cache.get(str(number))
     if found is not None:
         hits += 1
@@ -214,7 +216,10 @@ print(hits)
 
 
 def test_two_processes_share_a_folder(tmp_path: Path) -> None:
-    """Three of seven entries fit, so they keep deleting what the other reads and writes."""
+    """Three of seven entries fit, so they keep deleting what the other reads and writes.
+
+    Entries are asked for at random: in turn, each would be the one that was just deleted.
+    """
     command = [sys.executable, "-c", WORKER, str(tmp_path)]
     both = [subprocess.Popen([*command, step], stdout=subprocess.PIPE, stderr=subprocess.PIPE) for step in "35"]
     for process in both:

@@ -19,8 +19,8 @@ from AutoPromptSAMLib.mrml.persistence import SceneState, open_scene, restore_st
 from AutoPromptSAMLib.mrml.scene import create_scene
 from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
 from AutoPromptSAMLib.mrml.volumes import geometry_from_node, volume_from_node
-from AutoPromptSAMLib.prompt_file import PromptFile
 from AutoPromptSAMLib.prompts import Box, Doodle, MaskPrompt, Point, PromptSet, Source
+from AutoPromptSAMLib.prompts.file import PromptFile
 
 SETTINGS = {"model": "lite-medsam", "window": [40, 400.5], "square": True, "note": 'é <&> "x"\n\tß ]]>', "none": None}
 

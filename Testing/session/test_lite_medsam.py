@@ -10,8 +10,8 @@ import pytest
 
 from AutoPromptSAMLib.backbones import Backbone
 from AutoPromptSAMLib.geometry import Crop, Volume, oblique_plane, sample_plane, slice_plane
-from AutoPromptSAMLib.prompt_file import load_prompts, save_prompts
 from AutoPromptSAMLib.prompts import Point
+from AutoPromptSAMLib.prompts.file import load_prompts, save_prompts
 from AutoPromptSAMLib.session import Session
 from AutoPromptSAMLib.session.local import LocalSession
 

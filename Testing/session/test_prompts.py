@@ -11,8 +11,8 @@ import pytest
 from AutoPromptSAMLib.errors import GeometryError, ImageError, PromptError
 from AutoPromptSAMLib.geometry import Crop, Volume, VolumeGeometry, slice_plane
 from AutoPromptSAMLib.intensity import WindowLevel
-from AutoPromptSAMLib.prompt_file import PromptFile, load_prompts, save_prompts
 from AutoPromptSAMLib.prompts import Doodle, MaskPrompt, Point, PromptSet
+from AutoPromptSAMLib.prompts.file import PromptFile, load_prompts, save_prompts
 from AutoPromptSAMLib.session.local import VOLUME_LOOP, LocalSession
 
 from ..threshold_backbone import ThresholdBackbone, rod

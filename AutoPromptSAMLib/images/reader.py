@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from AutoPromptSAMLib.errors import GeometryError, ImageError
 from AutoPromptSAMLib.geometry import VolumeGeometry, ras_affine_from_lps
-from AutoPromptSAMLib.nifti_voxels import is_nifti, read_nifti_voxels
+from AutoPromptSAMLib.images.nifti import is_nifti, read_nifti_voxels
 
 CINE_MODALITIES = {"US", "XA", "RF", "ES", "IVUS", "GM"}  # DICOM: several frames of these are times, not slices
 FORMATS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")

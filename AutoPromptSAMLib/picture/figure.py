@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 from AutoPromptSAMLib.atomic import atomic_path
 from AutoPromptSAMLib.errors import GeometryError
 from AutoPromptSAMLib.geometry import Plane, Volume, slice_plane
-from AutoPromptSAMLib.grid import ANATOMICAL_AXES, BoolArray, FloatArray
+from AutoPromptSAMLib.geometry.grid import ANATOMICAL_AXES, BoolArray, FloatArray
 from AutoPromptSAMLib.intensity import IntensityMapping, default_mapping
-from AutoPromptSAMLib.picture_slices import (
+from AutoPromptSAMLib.picture.slices import (
     Canvas,
     Colour,
     blend,
@@ -29,9 +29,7 @@ from AutoPromptSAMLib.picture_slices import (
     slice_canvas,
     view_of_axis,
 )
-from AutoPromptSAMLib.picture_surfaces import surface_canvas, view_directions
-
-__all__ = ["BoxPrompt", "orientation_letters", "overview_picture", "segment_colors"]
+from AutoPromptSAMLib.picture.surfaces import surface_canvas, view_directions
 
 # Array axis, slice index, and (x0, y0, x1, y1) pixel centres on ``slice_plane(geometry, axis, index)``.
 BoxPrompt = tuple[int, int, Sequence[float]]

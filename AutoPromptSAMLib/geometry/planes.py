@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from AutoPromptSAMLib.errors import GeometryError
-from AutoPromptSAMLib.grid import (
+from AutoPromptSAMLib.geometry.grid import (
     BoolArray,
     Crop,
     FloatArray,
@@ -25,29 +25,8 @@ from AutoPromptSAMLib.grid import (
     VolumeGeometry,
     checked_affine,
     frozen_array,
-    lps_affine_from_ras,
-    lps_from_ras,
-    ras_affine_from_lps,
-    ras_from_lps,
     transform_points,
 )
-
-__all__ = [
-    "Crop",
-    "Plane",
-    "Volume",
-    "VolumeGeometry",
-    "cut_box",
-    "lps_affine_from_ras",
-    "lps_from_ras",
-    "oblique_plane",
-    "paste_mask",
-    "ras_affine_from_lps",
-    "ras_from_lps",
-    "sample_plane",
-    "slab_thickness",
-    "slice_plane",
-]
 
 # In-plane spacings that differ by more than this are made square: below it no model can tell.
 SQUARE_TOLERANCE = 0.01

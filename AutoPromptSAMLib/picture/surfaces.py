@@ -1,7 +1,6 @@
 """Organs in three dimensions, drawn by numpy alone: no display, GPU or system library is needed.
 
 Parallel rays march through a smoothed mask up to its surface; light, occlusion and depth are added per pixel.
-Import from ``AutoPromptSAMLib.picture``.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from AutoPromptSAMLib.geometry import Crop, Volume, VolumeGeometry
-from AutoPromptSAMLib.grid import BoolArray, FloatArray, transform_points
-from AutoPromptSAMLib.picture_slices import Canvas, Colour, blend
+from AutoPromptSAMLib.geometry.grid import BoolArray, FloatArray, transform_points
+from AutoPromptSAMLib.picture.slices import Canvas, Colour, blend
 
 FloatImage = NDArray[np.float32]
 

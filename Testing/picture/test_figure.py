@@ -9,9 +9,10 @@ from PIL import Image
 
 from AutoPromptSAMLib.errors import GeometryError, StorageError
 from AutoPromptSAMLib.geometry import Volume, VolumeGeometry, slice_plane
-from AutoPromptSAMLib.picture import GAP, HEADER, PANEL, orientation_letters, overview_picture, segment_colors
-from AutoPromptSAMLib.picture_slices import draw_box, draw_segments, screen_directions, screen_plane, view_of_axis
-from AutoPromptSAMLib.picture_surfaces import surface_canvas, view_directions
+from AutoPromptSAMLib.picture import orientation_letters, overview_picture, segment_colors
+from AutoPromptSAMLib.picture.figure import GAP, HEADER, PANEL
+from AutoPromptSAMLib.picture.slices import draw_box, draw_segments, screen_directions, screen_plane, view_of_axis
+from AutoPromptSAMLib.picture.surfaces import surface_canvas, view_directions
 
 SHAPE = (12, 40, 48)  # k, j, i
 ORIENTATIONS = [

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from AutoPromptSAMLib.geometry import Crop, VolumeGeometry
-from AutoPromptSAMLib.lattice import crop_on, same_voxels
+from AutoPromptSAMLib.geometry.lattice import crop_on, same_voxels
 
 
 @st.composite

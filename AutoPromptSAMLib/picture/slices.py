@@ -1,6 +1,6 @@
 """Slices as clinicians look at them: radiological orientation, smooth outlines, prompt boxes, on a float canvas.
 
-Canvases are float32 (rows, cols, 3) red, green, blue from 0 to 1. Import from ``AutoPromptSAMLib.picture``.
+Canvases are float32 (rows, cols, 3) red, green, blue from 0 to 1.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from AutoPromptSAMLib.geometry import Plane, Volume, VolumeGeometry, sample_plane
-from AutoPromptSAMLib.grid import BoolArray, FloatArray
+from AutoPromptSAMLib.geometry.grid import BoolArray, FloatArray
 from AutoPromptSAMLib.intensity import IntensityMapping, PassThrough
 
 Canvas = NDArray[np.float32]

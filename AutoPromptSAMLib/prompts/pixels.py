@@ -1,7 +1,4 @@
-"""Prompts in the world -> prompts in the pixels of one plane, as a network takes them.
-
-Import these names from ``AutoPromptSAMLib.prompts``.
-"""
+"""Prompts in the world -> prompts in the pixels of one plane, as a network takes them."""
 
 from __future__ import annotations
 
@@ -15,8 +12,8 @@ from numpy.typing import NDArray
 
 from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.geometry import Plane, Volume, cut_box, sample_plane
-from AutoPromptSAMLib.grid import BoolArray, FloatArray
-from AutoPromptSAMLib.prompt_types import Box, Doodle, MaskPrompt, Point, Prompt
+from AutoPromptSAMLib.geometry.grid import BoolArray, FloatArray
+from AutoPromptSAMLib.prompts.types import Box, Doodle, MaskPrompt, Point, Prompt
 
 # Doodles become at most this many points of either sign. A choice: SAM was trained with up to 9 points an object
 # (Kirillov et al. 2023, appendix A), a bent stroke needs some more to keep its shape.

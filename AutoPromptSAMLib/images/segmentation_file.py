@@ -1,6 +1,6 @@
 """Segments on disk: Slicer's .seg.nrrd, and NIfTI label maps for everybody else.
 
-Import these names from ``AutoPromptSAMLib.images``. The .seg.nrrd header follows
+The .seg.nrrd header follows
 https://slicer.readthedocs.io/en/latest/developer_guide/modules/segmentations.html.
 """
 
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from AutoPromptSAMLib.atomic import atomic_path
 from AutoPromptSAMLib.errors import GeometryError, ImageError, StorageError
 from AutoPromptSAMLib.geometry import Crop, VolumeGeometry, lps_affine_from_ras
-from AutoPromptSAMLib.grid import BoolArray
-from AutoPromptSAMLib.image_reader import read_image
+from AutoPromptSAMLib.geometry.grid import BoolArray
+from AutoPromptSAMLib.images.reader import read_image
 
 Colour = Sequence[float]
 MOST_LABELS = 500  # of a label map without names: atlases have a few hundred, images thousands. A choice.

@@ -1,4 +1,4 @@
-"""Images and label maps from disk, segments to disk; geometry always in RAS."""
+"""Images and label maps of every format that is read, by their path."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from AutoPromptSAMLib.dicom_series import read_series
 from AutoPromptSAMLib.errors import GeometryError, ImageError
 from AutoPromptSAMLib.geometry import Volume, VolumeGeometry
-from AutoPromptSAMLib.image_reader import check_readable, read_image
-from AutoPromptSAMLib.segmentation_file import load_segmentation, save_segmentation
-
-__all__ = ["load_labels", "load_segmentation", "load_volume", "save_segmentation"]
+from AutoPromptSAMLib.images.dicom import read_series
+from AutoPromptSAMLib.images.reader import check_readable, read_image
 
 
 def load_volume(path: str | os.PathLike[str], series: str | None = None) -> Volume:

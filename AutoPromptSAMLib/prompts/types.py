@@ -1,7 +1,4 @@
-"""Points, boxes, doodles and masks as plain immutable data in RAS millimetres, and each of them as JSON.
-
-Import these names from ``AutoPromptSAMLib.prompts``.
-"""
+"""Points, boxes, doodles and masks as plain immutable data in RAS millimetres, and each of them as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from AutoPromptSAMLib.errors import GeometryError, PromptError
 from AutoPromptSAMLib.geometry import Crop, Plane, VolumeGeometry
-from AutoPromptSAMLib.grid import FloatArray, frozen_array, number_array
+from AutoPromptSAMLib.geometry.grid import FloatArray, frozen_array, number_array
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import SimpleITK as sitk  # noqa: N813 - the name in its own manual
 
 from AutoPromptSAMLib.errors import GeometryError, ImageError
 from AutoPromptSAMLib.geometry import VolumeGeometry, ras_from_lps
-from AutoPromptSAMLib.image_reader import RawImage, header_entries, read_header, read_image
+from AutoPromptSAMLib.images.reader import RawImage, header_entries, read_header, read_image
 
 # Distances between slices that differ by more than this part of their median are not one grid. A choice; scanners
 # write positions with 1e-3 mm or better, a missing slice is a difference of 1.

@@ -1,7 +1,7 @@
 """Voxel grids: where a volume lies in the world, its voxels, and crops of them.
 
 World coordinates are RAS millimetres (R, A, S); arrays are indexed (k, j, i); affines are 4x4 and map
-(i, j, k, 1) -> (R, A, S, 1), voxel centres at integer indices. Import these names from ``AutoPromptSAMLib.geometry``.
+(i, j, k, 1) -> (R, A, S, 1), voxel centres at integer indices.
 """
 
 from __future__ import annotations

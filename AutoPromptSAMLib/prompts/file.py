@@ -13,8 +13,8 @@ from AutoPromptSAMLib import __version__
 from AutoPromptSAMLib.atomic import atomic_path
 from AutoPromptSAMLib.errors import GeometryError, PromptError
 from AutoPromptSAMLib.geometry import VolumeGeometry
-from AutoPromptSAMLib.prompt_types import check_keys
 from AutoPromptSAMLib.prompts import PromptSet
+from AutoPromptSAMLib.prompts.types import check_keys
 
 SCHEMA = "autopromptsam-prompts/1"
 

@@ -17,7 +17,6 @@ from AutoPromptSAMLib.geometry import (
     VolumeGeometry,
     slice_plane,
 )
-from AutoPromptSAMLib.prompt_file import SCHEMA, load_prompts, save_prompts
 from AutoPromptSAMLib.prompts import (
     Box,
     Doodle,
@@ -26,6 +25,7 @@ from AutoPromptSAMLib.prompts import (
     Prompt,
     PromptSet,
 )
+from AutoPromptSAMLib.prompts.file import SCHEMA, load_prompts, save_prompts
 
 CT = VolumeGeometry((20, 64, 80), np.array([[-0.7, 0, 0, 90], [0, -0.7, 0, 80], [0, 0, 2.5, -300], [0, 0, 0, 1.0]]))
 AXIAL = slice_plane(CT, 0, 7)
@@ -178,7 +178,7 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path, run_with_file_limit) -> 
     before = path.read_bytes()
     program = f"""
 from AutoPromptSAMLib.errors import StorageError
-from AutoPromptSAMLib.prompt_file import save_prompts
+from AutoPromptSAMLib.prompts.file import save_prompts
 from AutoPromptSAMLib.prompts import Point, PromptSet
 try:
     save_prompts({str(path)!r}, {{"liver": PromptSet([Point([n, 0, 0]) for n in range(1000)])}})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from AutoPromptSAMLib.grid import BoolArray, Crop, FloatArray, VolumeGeometry, transform_points
+from AutoPromptSAMLib.geometry.grid import BoolArray, Crop, FloatArray, VolumeGeometry, transform_points
 
 SAME_GRID = 0.01  # voxels that two grids may be apart and count as one: headers round, and nobody sees it
 

@@ -1,9 +1,4 @@
-"""The prompts of one object, in order and undoable, and all names that prompts need.
-
-Prompts are immutable, in RAS millimetres (``prompt_types``), so they outlive the plane, the image and the process they
-were made in. ``on_plane`` turns them into pixels of one plane for a network (``pixel_prompts``);
-``AutoPromptSAMLib.prompt_file`` keeps them on disk.
-"""
+"""The prompts of one object, in order and undoable."""
 
 from __future__ import annotations
 
@@ -11,34 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from AutoPromptSAMLib.errors import PromptError
-from AutoPromptSAMLib.pixel_prompts import PixelPrompts, doodle_mask, on_plane
-from AutoPromptSAMLib.prompt_types import (
-    PERSON,
-    Box,
-    Doodle,
-    MaskPrompt,
-    Point,
+from AutoPromptSAMLib.prompts.types import (
     Prompt,
-    Source,
-    new_id,
     prompt_from_json,
     prompt_to_json,
 )
-
-__all__ = [
-    "PERSON",
-    "Box",
-    "Doodle",
-    "MaskPrompt",
-    "PixelPrompts",
-    "Point",
-    "Prompt",
-    "PromptSet",
-    "Source",
-    "doodle_mask",
-    "new_id",
-    "on_plane",
-]
 
 
 class PromptSet:
