@@ -296,7 +296,7 @@ def test_stopped_in_mid_propagation_it_leaves_no_broken_file_and_goes_on(
     def hear_signals() -> None:  # a shell that runs tests in the background lets them ignore Ctrl-C
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=hear_signals)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", preexec_fn=hear_signals)
     deadline = time.monotonic() + 240
     while not list((own / "runs").rglob("*.npz")) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[1]
@@ -308,7 +308,7 @@ def test_stopped_in_mid_propagation_it_leaves_no_broken_file_and_goes_on(
     assert not output.exists()
     done = {path.relative_to(own) for path in (own / "runs").rglob("*.npz") if not path.name.startswith(".")}
     stamps = {path: (own / path).stat().st_mtime_ns for path in done}
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    finished = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=240)
     assert finished.returncode == 0, finished.stderr
     masks, _ = load_segmentation(output)
     assert ball_dice(masks) > 0.85

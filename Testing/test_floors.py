@@ -20,9 +20,11 @@ FLOORS: list[tuple[str, list[str]]] = [
     ("ground", ["prompts"]),
     ("ground", ["images"]),
     ("ground", ["zoo"]),
+    ("ground", ["datasets"]),
     ("models", ["backbones"]),
     ("loops", ["loops"]),
     ("session", ["session"]),
+    ("evaluation", ["evaluation"]),
     ("mrml", ["mrml"]),
     ("hosts", ["picture", "web"]),
     ("hosts", ["command_prompts", "demo", "doctor", "cli"]),
@@ -137,8 +139,8 @@ def test_no_floor_is_made_up() -> None:
 @pytest.mark.parametrize(
     ("module", "source", "word"),
     [
-        ("grid", "from AutoPromptSAMLib.geometry import Plane", ""),
-        ("grid", "from AutoPromptSAMLib.zoo import home", "above"),
+        ("geometry.grid", "from AutoPromptSAMLib.geometry import Plane", ""),
+        ("geometry.grid", "from AutoPromptSAMLib.zoo import home", "above"),
         ("geometry", "import AutoPromptSAMLib.session.local", "above"),
         ("geometry", "from AutoPromptSAMLib import session", "above"),
         ("geometry", "from AutoPromptSAMLib import __version__", ""),

@@ -284,6 +284,7 @@ class WebApp:
         keys.bind("cancel", guarded(lambda _: self._escape()))
         keys.bind("slice", guarded(lambda way: self.views.step(1 if way == "next" else -1)))
         keys.bind("fit", guarded(lambda _: self.views.on_view_fit()))
+        keys.bind("oblique", guarded(lambda _: self.views.on_oblique()))
         keys.bind("layout", guarded(self.views.on_view_layout))
         keys.bind("help", guarded(lambda _: self.top.on_help()))
         self.server.trigger("aps_key")(keys.press)

@@ -36,6 +36,10 @@ TOP = """
     <v-icon size="18">mdi-contrast-circle</v-icon>
     <select v-model="window" data-testid="window" aria-label="Window and level">
       <option v-for="w in windows" :key="w.id" :value="w.id">{{ w.title }}</option></select></label>
+  <button class="aps-icon" data-testid="oblique" :class="{'aps-on': oblique}" :aria-pressed="oblique"
+    :disabled="!has_image" aria-label="Turn the slices" @click="trigger('oblique')">
+    <v-icon size="20">mdi-rotate-3d-variant</v-icon><v-tooltip activator="parent" max-width="260">Turn the slices: drag
+    the ends of the lines; again: straightOBLIQUE</v-tooltip></button>
   <span class="aps-group" role="group" aria-label="Layout">LAYOUTS</span>
   <button class="aps-button aps-model" data-testid="model-chip" @click="trigger('models_open')" :title="model_about">
     <v-icon size="18">mdi-chip</v-icon> {{ model_title || 'Choose a model' }}</button>
@@ -68,7 +72,7 @@ class TopBar(Panel):
             LAYOUT.replace("ID", name).replace("TITLE", title).replace("ICON", LAYOUT_ICONS[name])
             for name, title in LAYOUTS.items()
         )
-        return TOP.replace("LAYOUTS", buttons).replace("HELP", hint("help"))
+        return TOP.replace("LAYOUTS", buttons).replace("HELP", hint("help")).replace("OBLIQUE", hint("oblique"))
 
     def connected(self, segmenter: InteractiveSegmenter) -> None:
         """Offer the windows that fit the image."""

@@ -39,6 +39,7 @@ SHORTCUTS = (
     Shortcut("slice:next", ("arrowup", "pageup"), "Next slice", "View"),
     Shortcut("slice:previous", ("arrowdown", "pagedown"), "Previous slice", "View"),
     Shortcut("fit", ("f",), "Fit the image to the views", "View"),
+    Shortcut("oblique", ("o",), "Turn the slices by the ends of the lines; again: straight", "View"),
     Shortcut("layout:next", ("l",), "Next layout", "View"),
     Shortcut("help", ("?",), "This card", "View"),
 )

@@ -105,6 +105,23 @@ class SliceControl:
         self._fitted_mm = mm_per_pixel(self.node)
         self._publish()
 
+    def let_go(self) -> None:
+        """End what the mouse is doing with the lines of the other slices.
+
+        Slicer's widget for them does not notice that its handles are switched off: with the mouse still on one, the
+        next movement would crash the program.
+        """
+        interactor = self.view.interactor()
+        for event in (vtkCommand.LeftButtonReleaseEvent, vtkCommand.LeaveEvent):
+            interactor.InvokeEvent(event)
+
+    def straighten(self) -> None:
+        """Show a slice of the image again, after it was turned."""
+        index = self._index
+        self.view.reset_view()
+        self.fit()
+        self.jump(index)
+
     def jump(self, index: int) -> None:
         """Show slice ``index`` along the array."""
         if self._geometry is not None:

@@ -22,6 +22,7 @@ INITIAL: dict[str, Any] = {
     "exporting": "",
     # Views
     "layout": "four-up",
+    "oblique": False,  # whether the slices can be turned
     "cursor": None,
     # Tools
     TOOL: "navigate",

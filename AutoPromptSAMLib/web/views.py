@@ -77,6 +77,7 @@ class Views(Panel):
     def shown(self, volume_node: Any, geometry: VolumeGeometry) -> None:
         """Show the middle of the new image in all views."""
         self._seen = False
+        self._set_oblique(False)
         for control in self.slices.values():
             control.show(volume_node, geometry)
         if self.threed is not None:
@@ -196,6 +197,25 @@ class Views(Panel):
             layout = names[(names.index(self.state.layout) + 1) % len(names)]
         if layout in names:
             self.state.layout = layout
+
+    def on_oblique(self) -> None:
+        """Let the slices be turned by the lines in which they cut each other, or straighten them."""
+        self._set_oblique(not self.state.oblique and bool(self.state.has_image))
+
+    def _set_oblique(self, on: bool) -> None:
+        logic, was, self.state.oblique = self.app.slicer_app.app_logic, self.state.oblique, on
+        if was and not on:
+            for control in self.slices.values():
+                control.let_go()
+        for feature in (
+            logic.IntersectingSlicesVisibility, logic.IntersectingSlicesInteractive, logic.IntersectingSlicesRotation,
+            logic.IntersectingSlicesTranslation,
+        ):  # fmt: skip
+            logic.SetIntersectingSlicesEnabled(feature, on)
+        for control in self.slices.values():
+            if was and not on:
+                control.straighten()
+            control.view.schedule_render()
 
     def on_view_fit(self) -> None:
         """Fit the image to all views."""

@@ -75,7 +75,7 @@ class Served:
             environment["AUTOPROMPTSAM_HOME"] = str(home)
         command = [sys.executable, "-m", "AutoPromptSAMLib.cli", "web", "--no-browser", *arguments]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=cwd
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", env=environment, cwd=cwd
         )
         self.output: list[str] = []
         self.address = self._address()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 - the name in its own manual
 from PIL import Image
+from playwright.sync_api import expect
 
 from AutoPromptSAMLib.images import load_segmentation
 
@@ -360,9 +361,13 @@ def test_nothing_is_covered_in_a_small_window(desk: Desk, tmp_path: Path) -> Non
     with_segment(desk, tmp_path)
 
     def frame(testid: str) -> dict[str, float]:
-        element = desk.get(testid).first
-        element.wait_for()  # a layout that was just chosen is not there at once
-        return dict(element.bounding_box())
+        """Where an element is; one that was just exchanged for another is waited for."""
+        found = desk.page.wait_for_function(
+            """(id) => { const frame = document.querySelector(`[data-testid=${id}]`)?.getBoundingClientRect();
+                return frame?.width ? {x: frame.x, y: frame.y, width: frame.width, height: frame.height} : null; }""",
+            arg=testid,
+        )
+        return dict(found.json_value())
 
     def apart(a: dict[str, float], b: dict[str, float]) -> bool:
         beside = a["x"] + a["width"] <= b["x"] or b["x"] + b["width"] <= a["x"]
@@ -393,3 +398,31 @@ def test_nothing_is_covered_in_a_small_window(desk: Desk, tmp_path: Path) -> Non
     assert all(apart(toast, frame(part)) for toast in toasts for part in ("status", "export", "tool-options"))
     assert apart(toasts[0], toasts[1])
     told(desk)
+
+
+def test_slices_can_be_turned_and_straightened(desk: Desk, tmp_path: Path) -> None:
+    open_image(desk, write(tmp_path / "turned.nii.gz", grey()))
+    desk.wait_image()
+    over = desk.get("view-coronal-slice").locator("xpath=ancestor::*[contains(@class, 'aps-over')]")
+    letter = over.locator(".aps-letter-left")
+    assert letter.inner_text() == "R"
+    desk.get("oblique").click()
+    desk.page.wait_for_selector("[data-testid=oblique][aria-pressed=true]")
+    frame = desk.frame("axial")
+    middle = frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2
+    reach = 0.462 * min(frame["width"], frame["height"])  # where the line ends
+    for along in (reach - 3, reach):  # its handle comes when the mouse is over it
+        desk.page.mouse.move(middle[0] + along, middle[1], steps=3)
+        desk.page.wait_for_timeout(500)
+    desk.page.mouse.down()
+    desk.page.mouse.move(middle[0] + reach - 30, middle[1] + 90, steps=8)
+    desk.page.mouse.up()
+    expect(letter).to_have_text("RA", timeout=5000)
+    desk.page.keyboard.press("o")  # the mouse is still on the handle that this takes away
+    desk.page.wait_for_selector("[data-testid=oblique][aria-pressed=false]")
+    expect(letter).to_have_text("R", timeout=5000)
+    at = desk.read_out("axial", *middle)
+    desk.page.mouse.move(middle[0] + reach / 2, middle[1], steps=5)
+    desk.page.wait_for_timeout(250)
+    assert len(at) == 3
+    assert desk.read_out("axial", middle[0] + reach / 2, middle[1]).tolist() != at.tolist()
