@@ -20,6 +20,7 @@ from rich.table import Table
 
 from AutoPromptSAMLib import __version__
 from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, ImageError, ModelError, PromptError
+from AutoPromptSAMLib.evaluation.bench_cli import bench
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.intensity import IntensityMapping
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=(__doc__ or "").split("\n")[0])
 models = typer.Typer(no_args_is_help=True, help="List, fetch, remove and explain models.")
 app.add_typer(models, name="models")
+app.add_typer(bench, name="bench")
 # What a program reads goes to standard output, what a person reads on the way to standard error.
 console = Console(stderr=True)
 
@@ -37,6 +39,10 @@ EMPTY, INTERRUPTED = 3, 130
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Model = Annotated[str, typer.Option(help="Model to use; see `autopromptsam models list`.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Port = Annotated[
+    int | None,
+    typer.Option(help="Port of the page; 0 takes a free one; default 8080, or a free one.", min=0, max=65535),
+]
 
 
 def main() -> None:
@@ -206,7 +212,7 @@ def demo(
     headless: Annotated[bool, typer.Option("--headless", help="End with the files; serve no page.")] = False,
     model: Model = "lite-medsam",
     device: Device = "auto",
-    port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.", min=0, max=65535)] = 8080,
+    port: Port = None,
 ) -> None:
     """Segment organs of the sample CT from one box each, score them, and show the result in a browser."""
     from AutoPromptSAMLib.demo import run_demo
@@ -223,13 +229,13 @@ def web(
     model: Model = "lite-medsam",
     device: Device = "auto",
     host: Annotated[str, typer.Option(help="Address to listen at; default: this machine only.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.", min=0, max=65535)] = 8080,
+    port: Port = None,
     folder: Annotated[list[Path] | None, typer.Option(help="Folder that the page may look into; repeatable.")] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ) -> None:
     """Segment in a browser: a page that this machine serves, with Slicer's own core behind it."""
     try:
-        from AutoPromptSAMLib.web.app import serve
+        from AutoPromptSAMLib.web.serving import serve
     except ModuleNotFoundError as error:
         raise ModelError(f"'{error.name}' is not installed; run pip install 'autopromptsam[web]'.") from None
     console.print("Starting; open the address that comes, it is for you alone. Ctrl-C ends the program.")

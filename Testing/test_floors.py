@@ -22,6 +22,7 @@ FLOORS: list[tuple[str, list[str]]] = [
     ("ground", ["zoo"]),
     ("ground", ["datasets"]),
     ("models", ["backbones"]),
+    ("models", ["prompters"]),
     ("loops", ["loops"]),
     ("session", ["session"]),
     ("evaluation", ["evaluation"]),

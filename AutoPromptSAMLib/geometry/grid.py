@@ -6,6 +6,7 @@ World coordinates are RAS millimetres (R, A, S); arrays are indexed (k, j, i); a
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -244,6 +245,14 @@ class Volume:
                 f"{name} has {array.shape[:3]} voxels (k, j, i) but its geometry says {self.geometry.shape}; "
                 "give both of the same size."
             )
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of voxels and geometry: the same image under another name has the same. Takes 0.1 s for 100 MB."""
+        digest = hashlib.sha256(f"{self.array.shape}{self.array.dtype.str}{self.geometry.to_json()}".encode())
+        for part in self.array:  # slice by slice: no copy of a volume that is not contiguous
+            digest.update(np.ascontiguousarray(part).data)
+        return digest.hexdigest()
 
     @property
     def is_colour(self) -> bool:

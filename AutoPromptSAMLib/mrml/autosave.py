@@ -31,7 +31,7 @@ from AutoPromptSAMLib.prompts import PromptSet
 from AutoPromptSAMLib.prompts.file import PromptFile
 from AutoPromptSAMLib.prompts.types import check_keys
 
-SCHEMA = "autopromptsam-work/1"
+SCHEMA = "autopromptsam-work/2"
 WORK, VOXELS, LOCK = "work.json", "segments.seg.nrrd", ".lock"
 KEEP, KEEP_SECONDS = 20, 30 * 24 * 3600.0  # choices
 SAMPLE = "sample"  # the source that is the sample CT
@@ -170,7 +170,7 @@ class Autosave:
             "time": time.time(),
             "source": self.source,
             "series": self.series,
-            "file": _identity(self.source),
+            "image": self.segmenter.volume.digest,
             "geometry": self.segmenter.volume.geometry.to_json(),
             "active": self.segmenter.active_segment,
             "segments": [
@@ -200,7 +200,7 @@ class Work:
     active: str | None
     prompts: PromptFile
     geometry: VolumeGeometry
-    file: Mapping[str, float] | None
+    image: str
 
     @property
     def model(self) -> str:
@@ -212,8 +212,16 @@ class Work:
         """Whether the image can still be loaded."""
         return self.source == SAMPLE or Path(self.source).exists()
 
-    def resume(self, segmenter: InteractiveSegmenter, call: Callable[[Callable[[], None]], None]) -> Autosave:
+    def resume(
+        self,
+        segmenter: InteractiveSegmenter,
+        call: Callable[[Callable[[], None]], None],
+        source: str | None = None,
+        series: str | None = None,
+    ) -> Autosave:
         """Bring segments and prompts back into a segmenter on the same image, and go on saving in the same folder.
+
+        ``source`` and ``series``: where the image came from this time, when that is elsewhere.
 
         Segments of the segmenter that are empty and have no prompts are removed first, so that the list is the one
         that was saved. Ends the undo history. Raises GeometryError for another image, AutoPromptSAMError when the
@@ -229,14 +237,15 @@ class Work:
         if not grid.close_to(geometry):
             raise GeometryError(f"{voxels} has another geometry than {self.source}; start anew on this image.")
         crops = {key: Crop.from_full(mask) for key, mask in masks.items()}
-        autosave = Autosave(segmenter, self.folder, self.source, call, self.series)
+        where = (self.source, self.series) if source is None else (source, series)
+        autosave = Autosave(segmenter, self.folder, where[0], call, where[1])
         try:
             self._restore(segmenter, autosave, crops)
         except BaseException:
             autosave.close()
             raise
-        if self.file is not None and self.file != _identity(self.source):
-            text = f"{self.source} has changed since this work was saved; check that the segments still fit."
+        if self.image != segmenter.volume.digest:
+            text = f"{where[0]} has changed since this work was saved; check that the segments still fit."
             segmenter.said(Message(text, "warning"))
         return autosave
 
@@ -325,17 +334,18 @@ def _read(folder: Path) -> Work:
         data = json.loads((folder / WORK).read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         raise StorageError(f"{WORK} is no JSON text.") from None
-    check_keys(data, {"schema", "time", "source", "series", "file", "geometry", "active", "segments", "prompts"}, WORK)
+    check_keys(
+        data, {"schema", "time", "source", "series", "image", "geometry", "active", "segments", "prompts"}, WORK
+    )
     if data["schema"] != SCHEMA:
         raise StorageError(f"{WORK} was written by another version.")
     try:
         segments = tuple(_segment(row) for row in data["segments"])
-        file = None if data["file"] is None else dict(data["file"])
-        moment, source = float(data["time"]), str(data["source"])
+        moment, source, image = float(data["time"]), str(data["source"]), str(data["image"])
     except (AttributeError, KeyError, TypeError, ValueError):
         raise StorageError(f"{WORK} is damaged.") from None
     prompts, geometry = PromptFile.from_json(data["prompts"]), VolumeGeometry.from_json(data["geometry"])
-    return Work(folder, source, data["series"], moment, segments, data["active"], prompts, geometry, file)
+    return Work(folder, source, data["series"], moment, segments, data["active"], prompts, geometry, image)
 
 
 def _segment(row: Mapping[str, Any]) -> SavedSegment:
@@ -346,17 +356,6 @@ def _segment(row: Mapping[str, Any]) -> SavedSegment:
     red, green, blue = (float(part) for part in row["color"])
     numbers = {"opacity": float(row["opacity"]), "ml": float(row["ml"])}
     return SavedSegment(**{**row, **texts, **numbers, "color": (red, green, blue)})
-
-
-def _identity(source: str) -> dict[str, float] | None:
-    """What tells cheaply that a file or folder of files was changed: bytes and time; None for no file."""
-    path = Path(source)
-    try:
-        files = [entry for entry in path.iterdir() if entry.is_file()] if path.is_dir() else [path]
-        stats = [file.stat() for file in files]
-    except OSError:
-        return None
-    return {"bytes": sum(s.st_size for s in stats), "time": max((s.st_mtime for s in stats), default=0.0)}
 
 
 def _locked(folder: Path) -> FileLock | None:

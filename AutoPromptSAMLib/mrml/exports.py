@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,8 @@ def import_file(segmenter: InteractiveSegmenter, path: str | os.PathLike[str]) -
     header = header_entries(read_header(path))
     with segmenter.undo_stack.group_undo_commands(f"Import {path.name}"):
         for number, (name, crop) in enumerate(zip(masks, placed, strict=True)):
-            segment_id = segmenter.add_segment(name, _color(header.get(f"Segment{number}_Color")))
+            color, tags = (header.get(f"Segment{number}_{entry}") for entry in ("Color", "Tags"))
+            segment_id = segmenter.add_segment(name, _color(color), _terminology(tags))
             segmenter.undo_stack.push(_Fill(segmenter, {segment_id: crop}))
     segmenter.said(Message(f"{len(placed)} segments of {path.name} were added."))
 
@@ -136,6 +138,12 @@ def _placed(mask: BoolArray, geometry: VolumeGeometry, wanted: VolumeGeometry, p
     raise GeometryError(
         f"{path.name} has another geometry ({geometry}) than the image ({wanted}); resample it to the image."
     )
+
+
+def _terminology(tags: str | None) -> str:
+    """The terminology entry among a segment's tags in a .seg.nrrd ("Key:value|Key:value"), "" without."""
+    found = re.search(r"(?:^|\|)TerminologyEntry:([^|]*)", tags or "")
+    return found[1] if found else ""
 
 
 def _color(text: str | None) -> list[float] | None:

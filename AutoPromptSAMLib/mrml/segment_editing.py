@@ -82,22 +82,27 @@ class SegmentEditing(SignalContainer):
             self.changed("active")
             self.changed("propagation")
 
-    def add_segment(self, name: str = "", color: Sequence[float] | None = None) -> str:
-        """Add an empty segment and make it the active one; returns its id. Default colour and name are free ones."""
+    def add_segment(self, name: str = "", color: Sequence[float] | None = None, terminology: str = "") -> str:
+        """Add an empty segment and make it the active one; returns its id. Default colour and name are free ones.
+
+        ``terminology``: the entry that belongs to the name (``mrml.terms``), default Slicer's own.
+        """
         node, before = self.segmentation_node, self._active
         name = segment_list.free_name(node, name)
         shown = tuple(segment_list.free_color(node) if color is None else color)
         with self.kept.own_changes():
             segment_id = self.writer.add_segment(name, shown)
         self.kept.known[segment_id] = Crop.empty()
+        if terminology:
+            self._segment(segment_id).SetTerminology(terminology)
+        undone, redone = self._adding([segment_id])
 
         def remove() -> None:
-            self._drop(segment_id)
+            undone()
             self._activate(before)
 
         def add() -> None:
-            self.segmentation_node.GetSegmentation().AddEmptySegment(segment_id, name, list(shown))
-            self.kept.known[segment_id] = Crop.empty()
+            redone()
             self._activate(segment_id)
 
         self._push(Step(f"Add {name}", self._travel, undone=remove, redone=add))
@@ -266,10 +271,30 @@ class SegmentEditing(SignalContainer):
         if self._active not in self.kept.known:
             self._activate(next(iter(self.kept.known), None))
         if flips:
-            step = Step(f"{self.edit_verb} {self._name(next(iter(flips)))}", self._travel, by_hand=by_hand)
+            undone, redone = self._adding([id for id in self.kept.known if id not in known])
+            text = f"{self.edit_verb} {self._name(next(iter(flips)))}"
+            step = Step(text, self._travel, by_hand=by_hand, undone=undone, redone=redone)
             step.add_flips(flips)
             self._push(step)
         self.changed("segments")
+
+    def _adding(self, ids: Sequence[str]) -> tuple[Callable[[], None], Callable[[], None]]:
+        """How to undo, and to do again, that another editor added these segments."""
+        added = [(row, self._segment(row.id).GetTerminology()) for row in self.segments if row.id in ids]
+
+        def remove() -> None:
+            for segment_id in ids:
+                self._drop(segment_id)
+            if self._active in ids:
+                self._activate(next(iter(self.kept.known), None))
+
+        def add() -> None:
+            for row, terminology in added:
+                self.segmentation_node.GetSegmentation().AddEmptySegment(row.id, row.name, list(row.color))
+                self._segment(row.id).SetTerminology(terminology)
+                self.kept.known[row.id] = Crop.empty()
+
+        return remove, add
 
     def _push(self, step: Step) -> None:
         if step.by_hand is None:

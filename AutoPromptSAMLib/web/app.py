@@ -6,21 +6,16 @@ import asyncio
 import contextlib
 import functools
 import logging
-import os
-import secrets
-import webbrowser
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from trame.app import get_server
 from trame.ui.vuetify3 import VAppLayout
 from trame.widgets import html
 from trame_slicer.core import SlicerApp
 from vtkmodules.vtkCommonCore import vtkObject
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, ImageError
-from AutoPromptSAMLib.web.access import PARAMETER, guard, install_connection
 from AutoPromptSAMLib.web.bars import StatusBar, TopBar
 from AutoPromptSAMLib.web.exporting import Exporting
 from AutoPromptSAMLib.web.files import AllowedFolders
@@ -36,7 +31,6 @@ from AutoPromptSAMLib.web.shortcuts import Keys
 from AutoPromptSAMLib.web.state import INITIAL
 from AutoPromptSAMLib.web.theme import MODULE, VUETIFY
 from AutoPromptSAMLib.web.tools import OPTIONS, Tools
-from AutoPromptSAMLib.web.transfers import install_routes
 from AutoPromptSAMLib.web.uploads import Downloads, Uploads
 from AutoPromptSAMLib.web.views import Views
 
@@ -50,10 +44,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 UPLOAD_LIMIT = 8 << 30  # bytes: a choice, above every CT
-
-
-class ServerError(AutoPromptSAMError):
-    """The page cannot be served."""
 
 
 class WebApp:
@@ -318,80 +308,7 @@ class WebApp:
         self.loop = asyncio.get_running_loop()
 
 
-def serve(
-    image: Path | None = None,
-    sample: bool = False,
-    model: str = "lite-medsam",
-    device: str = "auto",
-    host: str = "127.0.0.1",
-    port: int = 0,
-    open_browser: bool = True,
-    token: str | None = None,
-    folders: Sequence[Path] = (),
-    announce: Callable[[str], None] = print,
-) -> None:
-    """Serve the page until interrupted; ``announce`` gets its address, which holds the random ``token``.
-
-    ``folders``: those of this machine that the page may look into, beside the one of ``image``. Raises ModelError
-    for a model that there is not, ImageError for an image that is not there, ServerError when the address cannot be
-    used.
-    """
-    from AutoPromptSAMLib.images.reader import check_readable
-    from AutoPromptSAMLib.zoo import get_card, home, is_installed
-
-    card = get_card(model)
-    key = secrets.token_urlsafe(24)
-    os.environ["TRAME_ARGS"] = f"--authKey={key}"  # instead of our own command line, which trame would read
-    os.environ["WSLINK_READY_MSG"] = ""
-    token = token or secrets.token_urlsafe(24)
-    server = get_server("autopromptsam")
-    if image is not None:
-        check_readable(image)
-        folders = (image.absolute().parent, *folders)
-    app = WebApp(server, home() / "web", device, folders)
-
-    def ready(**_: Any) -> None:
-        shown = f"[{host}]" if ":" in host else host
-        address = f"http://{shown}:{server.port}/index.html?{PARAMETER}={token}"
-        announce(address)
-        if open_browser and _has_display():
-            webbrowser.open(address)
-        if image is not None:
-            app.spawn(app.opening.open_path(image.absolute()))
-        elif sample:
-            app.spawn(app.opening.open_sample())
-        else:
-            app.opening.show_unfinished()
-        if is_installed(card):
-            app.spawn(app.models.use(model, device))
-        else:
-            app.models.on_models_open()
-
-    def bind(web: Any) -> None:
-        web.app.middlewares.append(guard(token))
-        install_connection(web.app, key)
-        install_routes(web, app.opening.uploads, app.exporting.downloads, token)
-
-    server.controller.on_server_bind.add(bind)
-    server.controller.on_server_ready.add(ready)
-    try:
-        server.start(port=port, host=host, open_browser=False, show_connection_info=False, timeout=0)
-    except OSError as error:
-        raise ServerError(
-            f"The address {host}:{port} cannot be used ({os.strerror(error.errno or 0)}); choose another --port."
-        ) from None
-    app.keeping.disconnect()
-
-
 def _load_triton() -> None:
     """Triton and the software renderer (Mesa) both bring an LLVM: the process dies when Triton's is loaded second."""
     with contextlib.suppress(ImportError):
         import triton  # type: ignore[import-untyped]  # noqa: F401
-
-
-def _has_display() -> bool:
-    import sys
-
-    if os.environ.get("CI"):
-        return False
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -61,12 +61,11 @@ class Keeping(Panel):
 
     def _resume(self, segmenter: InteractiveSegmenter, source: str) -> bool:
         for work in self.unfinished():
-            if (work.source, work.series) != (source, self.series) or not work.geometry.close_to(
-                segmenter.volume.geometry
-            ):
+            same = (work.source, work.series) == (source, self.series) or work.image == segmenter.volume.digest
+            if not same or not work.geometry.close_to(segmenter.volume.geometry):
                 continue
             try:
-                self._autosave = work.resume(segmenter, self.app.call)
+                self._autosave = work.resume(segmenter, self.app.call, source, self.series)
             except AutoPromptSAMError as error:
                 self.app.say(str(error), "warning")
                 continue

@@ -297,6 +297,7 @@ class Opening(Panel):
     async def _loading(self, text: str, load: Callable[[], Any], show: Callable[[Any], None]) -> None:
         """Run ``load`` on a thread and ``show`` with what it gave; say what goes wrong."""
         if self.state.opening:
+            self.app.say("An image is still being opened; open the next one when it is there.", "warning")
             return
         with self.state:
             self.state.opening = text

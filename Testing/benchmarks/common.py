@@ -1,26 +1,27 @@
-"""What the benchmarks share: labelled images, a session with a cache on disk, Dice, clicks as a person makes them."""
+"""What the benchmarks share: labelled images and a session with a cache on disk."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from AutoPromptSAMLib.backbones import load_backbone
 from AutoPromptSAMLib.backbones.cache import EmbeddingCache
-from AutoPromptSAMLib.geometry import Plane, Volume, VolumeGeometry, sample_plane, slice_plane
+from AutoPromptSAMLib.evaluation.environment import machine_line as machine
+from AutoPromptSAMLib.evaluation.metrics import dice
+from AutoPromptSAMLib.evaluation.simulators import tight_box
+from AutoPromptSAMLib.geometry import Plane, Volume, sample_plane
 from AutoPromptSAMLib.images import load_labels, load_volume
-from AutoPromptSAMLib.prompts import Box, Point
 from AutoPromptSAMLib.session.local import LocalSession
 from AutoPromptSAMLib.zoo import ensure, get_card
 from AutoPromptSAMLib.zoo.sample import sample_ct
 from AutoPromptSAMLib.zoo.store import home
+
+__all__ = ["CACHE_BYTES", "Labelled", "Mask", "dice", "load", "machine", "open_session", "parser", "tight_box"]
 
 Mask = NDArray[np.bool_]
 
@@ -65,60 +66,6 @@ def open_session(model: str, volume: Volume) -> LocalSession:
     session = LocalSession(load_backbone(model), EmbeddingCache(home() / "embeddings", disk_bytes=CACHE_BYTES))
     session.set_image(volume)
     return session
-
-
-def dice(a: Mask, b: Mask) -> float:
-    """Dice overlap; 1 when both are empty."""
-    total = int(a.sum()) + int(b.sum())
-    return 2 * int((a & b).sum()) / total if total else 1.0
-
-
-def largest_slice(mask: Mask, axis: int) -> int:
-    """Index of the slice of largest area along an array axis."""
-    return int(mask.sum(axis=tuple(a for a in range(3) if a != axis)).argmax())
-
-
-def tight_box(mask: Mask) -> tuple[float, float, float, float]:
-    """(x0, y0, x1, y1) of the first and last pixel centres of a mask (rows, cols)."""
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return float(cols[0]), float(rows[0]), float(cols[-1]), float(rows[-1])
-
-
-def box_on_largest_slice(data: Labelled, name: str, axis: int) -> Box:
-    """The tight box of a structure on its slice of largest area: all that the volume loop is given."""
-    plane = slice_plane(data.volume.geometry, axis, largest_slice(data.truth(name), axis))
-    return Box.on_plane(plane, tight_box(data.plane_truth(name, plane)))
-
-
-def correcting_click(found: Mask, truth: Mask, geometry: VolumeGeometry, axis: int) -> Point | None:
-    """The click that a person would correct ``found`` with: None when there is nothing to correct.
-
-    On the slice with the largest wrong area along ``axis``, in the middle of its largest wrong region (connected
-    voxels that are all missing, or all too much).
-    """
-    index = largest_slice(found ^ truth, axis)
-    there, wanted = np.take(found, index, axis), np.take(truth, index, axis)
-    regions = [ndimage.label(wrong) for wrong in (wanted & ~there, there & ~wanted)]
-    sizes = [np.bincount(labels.ravel(), minlength=2)[1:] for labels, _ in regions]
-    if not max(size.max() for size in sizes):
-        return None
-    kind = int(sizes[1].max() > sizes[0].max())
-    region = regions[kind][0] == int(sizes[kind].argmax()) + 1
-    spacing = [geometry.spacing[2 - a] for a in range(3) if a != axis]
-    distance = ndimage.distance_transform_edt(np.pad(region, 1), sampling=spacing)[1:-1, 1:-1]
-    voxel = list(np.unravel_index(int(distance.argmax()), distance.shape))
-    voxel.insert(axis, index)
-    return Point(geometry.ras_from_ijk([[float(v) for v in voxel[::-1]]])[0], positive=kind == 0)
-
-
-def machine() -> str:
-    """CPU and number of cores of this machine, as far as it tells."""
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line]
-        name = names[0] if names else name
-    return f"{name}, {os.cpu_count()} cores, {platform.system()}"
 
 
 def parser(description: str) -> argparse.ArgumentParser:

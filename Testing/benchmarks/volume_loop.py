@@ -11,12 +11,12 @@ CT. The first run encodes every slice that is visited (0.7 s each on two cores),
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import common
 
+from AutoPromptSAMLib.evaluation.quality_volumes import segment_volume
 from AutoPromptSAMLib.session.local import LocalSession
 
 ORGANS = "spleen,kidney_right,kidney_left,liver,aorta"
@@ -35,23 +35,16 @@ class Figures:
 
 def measure(session: LocalSession, data: common.Labelled, name: str, axis: int, clicks: int) -> Figures:
     """One box, then ``clicks`` corrections."""
-    truth = data.truth(name)
-    figures = Figures(name, [], [], [], [])
-    session.add_prompt(name, common.box_on_largest_slice(data, name, axis))
-    for number in range(clicks + 1):
-        started = time.perf_counter()
-        result = session.propagate(name, axis).result()
-        found = result.mask.to_full(truth.shape)
-        figures.seconds.append(round(time.perf_counter() - started, 2))
-        figures.dice.append(round(common.dice(found, truth), 4))
-        figures.slices.append((min(result.agreement, default=-1), max(result.agreement, default=-1)))
-        click = common.correcting_click(found, truth, data.volume.geometry, axis) if number < clicks else None
-        if click is None:
-            break
-        at = data.volume.geometry.ijk_from_ras(click.ras[None])[0].round().astype(int)
-        figures.clicks.append(f"{'+' if click.positive else '-'}({', '.join(map(str, at))})")
-        session.add_prompt(name, click)
-    return figures
+    answer = segment_volume(session, name, data.truth(name), axis, clicks)
+    at = [data.volume.geometry.ijk_from_ras(click.ras[None])[0].round().astype(int) for click in answer.clicks]
+    signs = ["+" if click.positive else "-" for click in answer.clicks]
+    return Figures(
+        name,
+        [round(value, 4) for value in answer.trace],
+        [round(value, 2) for value in answer.seconds],
+        answer.slices,
+        [f"{sign}({', '.join(map(str, ijk))})" for sign, ijk in zip(signs, at, strict=True)],
+    )
 
 
 def table(figures: list[Figures], clicks: int) -> str:

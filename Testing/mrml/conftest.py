@@ -15,6 +15,8 @@ from AutoPromptSAMLib.mrml.scene import create_scene
 from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
 from AutoPromptSAMLib.mrml.volumes import volume_to_node
 
+from .segmenting import Host
+
 
 @pytest.fixture
 def scene() -> Iterator[Any]:
@@ -94,3 +96,10 @@ def _voxel_count(segmentation_node: Any, segment_id: str) -> int:
 def voxel_count() -> Callable[[Any, str], int]:
     """``voxel_count(segmentation_node, segment_id)``, counted in the segment's layer."""
     return _voxel_count
+
+
+@pytest.fixture
+def host(scene: Any) -> Iterator[Host]:
+    host = Host(scene)
+    yield host
+    host.close()

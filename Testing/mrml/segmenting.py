@@ -15,12 +15,13 @@ from AutoPromptSAMLib.mrml.autosave import Autosave, Work
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
 from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
 from AutoPromptSAMLib.mrml.volumes import volume_to_node
-from AutoPromptSAMLib.prompts import Box
+from AutoPromptSAMLib.prompts import Box, Point
 from AutoPromptSAMLib.session.local import LocalSession
 
-from ..threshold_backbone import BRIGHT, DARK, ThresholdBackbone
+from ..threshold_backbone import BRIGHT, DARK, ThresholdBackbone, rod
 
 SHAPE = (8, 20, 24)
+SLICES = range(2, 9)  # where the rod is
 
 
 def oblique_volume(shape: tuple[int, int, int] = (8, 20, 24), shift: float = 0.0) -> Volume:
@@ -116,3 +117,35 @@ def draw(desk: Desk) -> None:
     segmenter.set_segment_opacity(two, 0.25)
     segmenter.set_segment_locked(one, True)
     segmenter.active_segment = two
+
+
+class Host(Desk):
+    """A host on an image of a rod."""
+
+    def __init__(self, scene: Any) -> None:
+        volume, self.truth = rod(SLICES)
+        super().__init__(scene, volume)
+        self.backbone = self.session.backbone
+        self.changed: list[str] = []
+        self.segmenter.changed.connect(self.changed.append)
+
+    def plane(self, index: int) -> Any:
+        return slice_plane(self.segmenter.volume.geometry, 0, index, square_pixels=False)
+
+    def box(self, index: int, grow: int = 0) -> Box:
+        rows, cols = np.nonzero(self.truth[index])
+        corners = (cols.min() - grow, rows.min() - grow, cols.max() + grow, rows.max() + grow)
+        return Box.on_plane(self.plane(index), corners)
+
+    def point(self, i: int, j: int, k: int, positive: bool = True) -> Point:
+        return Point(self.segmenter.volume.geometry.ras_from_ijk([[i, j, k]])[0], positive)
+
+    def voxels(self, segment_id: str | None = None) -> np.ndarray:
+        """A segment as it is in the scene, default the active one."""
+        return self.all_voxels()[segment_id or self.segmenter.active_segment or ""]
+
+    def only(self, *indices: int) -> np.ndarray:
+        """The truth on some slices."""
+        expected = np.zeros_like(self.truth)
+        expected[list(indices)] = self.truth[list(indices)]
+        return expected

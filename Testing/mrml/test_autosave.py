@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from AutoPromptSAMLib.errors import GeometryError
+from AutoPromptSAMLib.geometry import Volume
 from AutoPromptSAMLib.images import load_segmentation
 from AutoPromptSAMLib.mrml import autosave as module
 from AutoPromptSAMLib.mrml.autosave import unfinished_work
@@ -375,7 +376,7 @@ def test_work_of_the_segmenter_stays(desk: Desk, fresh: Desk, tmp_path: Path) ->
     assert len(fresh.segmenter.prompts(mine)) == 1
 
 
-def test_a_changed_image_file_is_noticed(desk: Desk, fresh: Desk, tmp_path: Path) -> None:
+def test_a_changed_image_is_noticed(desk: Desk, scene: Any, tmp_path: Path) -> None:
     image = tmp_path / "ct.nii"
     image.write_bytes(b"1")
     autosave = saving(desk, tmp_path / "all" / "one", str(image), "1.2.3")
@@ -385,8 +386,26 @@ def test_a_changed_image_file_is_noticed(desk: Desk, fresh: Desk, tmp_path: Path
     (work,) = unfinished_work(tmp_path / "all")
     assert work.source_is_there
     assert (work.source, work.series) == (str(image), "1.2.3")
-    image.write_bytes(b"22")
-    resume(work, fresh).close()
-    assert fresh.said == [f"{image} has changed since this work was saved; check that the segments still fit."]
+    voxels = desk.volume.array.copy()
+    voxels[0, 0, 0] += 1
+    changed = Desk(scene, Volume(voxels, desk.volume.geometry, name="CT"))
+    resume(work, changed).close()
+    assert changed.said == [f"{image} has changed since this work was saved; check that the segments still fit."]
     image.unlink()
     assert not work.source_is_there
+    changed.close()
+
+
+def test_the_same_image_from_elsewhere_is_known(desk: Desk, fresh: Desk, tmp_path: Path) -> None:
+    autosave = saving(desk, tmp_path / "all" / "one", "first.nii", None)
+    draw(desk)
+    autosave.save_segments()
+    autosave.close()
+    (work,) = unfinished_work(tmp_path / "all")
+    assert work.image == fresh.volume.digest
+    work.resume(fresh.segmenter, fresh.calls.put, "second.nii", "1.2.3").close()
+    fresh.settle()
+    assert fresh.said == []
+    assert everything(fresh) == everything(desk)
+    (again,) = unfinished_work(tmp_path / "all")
+    assert (again.source, again.series) == ("first.nii", None)  # nothing was changed, so nothing was saved

@@ -3,66 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import slicer
-from trame_slicer.resources import resources_path
 
-from AutoPromptSAMLib.geometry import Crop, oblique_plane, slice_plane
-from AutoPromptSAMLib.mrml.exports import export
+from AutoPromptSAMLib.geometry import Crop, oblique_plane
 from AutoPromptSAMLib.mrml.interactive import Propagation
 from AutoPromptSAMLib.mrml.segments import SegmentWriter
-from AutoPromptSAMLib.mrml.terms import anatomy_terms
 from AutoPromptSAMLib.mrml.volumes import volume_from_node
 from AutoPromptSAMLib.prompts import Box, MaskPrompt, Point
 
-from ..threshold_backbone import rod
-from .segmenting import Desk
-
-SLICES = range(2, 9)
-
-
-class Host(Desk):
-    """A host on an image of a rod."""
-
-    def __init__(self, scene: Any) -> None:
-        volume, self.truth = rod(SLICES)
-        super().__init__(scene, volume)
-        self.backbone = self.session.backbone
-        self.changed: list[str] = []
-        self.segmenter.changed.connect(self.changed.append)
-
-    def plane(self, index: int) -> Any:
-        return slice_plane(self.segmenter.volume.geometry, 0, index, square_pixels=False)
-
-    def box(self, index: int, grow: int = 0) -> Box:
-        rows, cols = np.nonzero(self.truth[index])
-        corners = (cols.min() - grow, rows.min() - grow, cols.max() + grow, rows.max() + grow)
-        return Box.on_plane(self.plane(index), corners)
-
-    def point(self, i: int, j: int, k: int, positive: bool = True) -> Point:
-        return Point(self.segmenter.volume.geometry.ras_from_ijk([[i, j, k]])[0], positive)
-
-    def voxels(self, segment_id: str | None = None) -> np.ndarray:
-        """A segment as it is in the scene, default the active one."""
-        return self.all_voxels()[segment_id or self.segmenter.active_segment or ""]
-
-    def only(self, *indices: int) -> np.ndarray:
-        """The truth on some slices."""
-        expected = np.zeros_like(self.truth)
-        expected[list(indices)] = self.truth[list(indices)]
-        return expected
-
-
-@pytest.fixture
-def host(scene: Any) -> Iterator[Host]:
-    host = Host(scene)
-    yield host
-    host.close()
+from .segmenting import SLICES, Host
 
 
 def test_a_box_makes_a_segment_and_finds_the_object_on_its_slice(host: Host) -> None:
@@ -332,88 +285,6 @@ def test_what_another_segment_has_on_the_slice_becomes_a_mask_prompt(host: Host)
     assert isinstance(host.segmenter.prompts()[0], MaskPrompt)
 
 
-def test_nothing_changes_a_locked_segment(host: Host) -> None:
-    host.segmenter.add_prompt(host.box(5))
-    host.settle()
-    first = host.segmenter.active_segment
-    assert first is not None
-    host.segmenter.set_segment_locked(first, True)
-    host.segmenter.add_prompt(host.box(3))
-    host.segmenter.propagate()
-    host.segmenter.remove_prompt(host.segmenter.prompts()[0].id)
-    host.settle()
-    assert len(host.said) == 3
-    assert all("is locked" in text for text in host.said)
-    # Nor does another segment, even where it may overwrite all.
-    node = host.segmenter.writer.editor_node
-    node.SetOverwriteMode(node.OverwriteAllSegments)
-    host.segmenter.add_segment("other")
-    host.segmenter.add_prompt(host.box(5, grow=2))
-    painter = SegmentWriter(host.segmentation_node, host.volume_node)
-    painter.write(first, Crop.from_full(host.only(5)), "erase")
-    host.settle()
-    assert np.array_equal(host.voxels(first), host.only(5))
-    assert not host.voxels().any()
-    painter.close()
-
-
-def test_overwriting_another_segment_is_undone_for_both(host: Host) -> None:
-    host.segmenter.add_prompt(host.box(5))
-    host.settle()
-    first = host.segmenter.active_segment
-    node = host.segmenter.writer.editor_node
-    node.SetOverwriteMode(node.OverwriteAllSegments)
-    host.segmenter.add_segment("other")
-    host.segmenter.add_prompt(host.box(5))
-    host.settle()
-    assert not host.voxels(first).any()
-    assert np.array_equal(host.voxels(), host.only(5))
-    host.segmenter.undo()
-    assert np.array_equal(host.voxels(first), host.only(5))
-    assert not host.voxels().any()
-
-
-def test_a_removed_segment_comes_back_with_all_that_it_had(host: Host) -> None:
-    host.segmenter.add_prompt(host.box(5))
-    host.settle()
-    first = host.segmenter.active_segment
-    assert first is not None
-    host.segmenter.rename_segment(first, "liver")
-    host.segmenter.add_segment("spleen")
-    host.segmenter.remove_segment(first)
-    assert [row.name for row in host.segmenter.segments] == ["spleen"]
-    host.segmenter.undo()
-    host.settle()
-    assert [row.name for row in host.segmenter.segments] == ["liver", "spleen"]
-    assert np.array_equal(host.voxels(first), host.only(5))
-    assert len(host.segmenter.prompts(first)) == 1
-    for text in ("Add spleen", "Rename Segment 1", "Add box"):
-        assert host.segmenter.undo_text == text
-        host.segmenter.undo()
-
-
-def test_a_name_of_the_list_brings_its_codes_and_undo_takes_them_back(host: Host, scene: Any, tmp_path: Path) -> None:
-    logic = slicer.vtkSlicerTerminologiesModuleLogic()
-    logic.SetModuleShareDirectory(str(resources_path() / "terminologies"))
-    logic.SetMRMLScene(scene)
-    liver = anatomy_terms(logic)["Liver"]
-    assert "SCT^10200004^Liver" in liver
-    host.segmenter.add_prompt(host.box(5))
-    host.settle()
-    segment_id = host.segmenter.active_segment
-    segment = host.segmentation_node.GetSegmentation().GetSegment(segment_id)
-    before = segment.GetTerminology()
-    host.segmenter.rename_segment(segment_id, "Liver", liver)
-    assert segment.GetTerminology() == liver
-    export(host.segmenter, tmp_path / "liver.seg.nrrd")
-    assert f"Tags:=TerminologyEntry:{liver}|".encode() in (tmp_path / "liver.seg.nrrd").read_bytes()
-    assert host.segmenter.undo_text == "Rename Segment 1"
-    host.segmenter.undo()
-    assert (segment.GetName(), segment.GetTerminology()) == ("Segment 1", before)
-    host.segmenter.redo()
-    assert (segment.GetName(), segment.GetTerminology()) == ("Liver", liver)
-
-
 def test_the_shown_slice_is_encoded_ahead_and_at_rest_its_neighbours(host: Host) -> None:
     host.segmenter.show_plane(host.plane(5))
     assert host.segmenter.status.phase == "embedding"
@@ -498,36 +369,6 @@ def test_a_click_during_a_run_is_answered_at_once_and_stays(host: Host) -> None:
     assert rows.min() >= inner[0].min() + 3
     assert cols.max() <= inner[1].max() - 3
     assert np.array_equal(host.voxels()[6], host.truth[6])
-
-
-def test_a_segment_removed_elsewhere_takes_its_prompts_along(host: Host) -> None:
-    host.segmenter.add_prompt(host.box(5))
-    host.settle()
-    host.segmentation_node.GetSegmentation().RemoveSegment(host.segmenter.active_segment)
-    host.settle()
-    assert host.segmenter.segments == []
-    assert host.segmenter.active_segment is None
-    assert host.segmenter.prompts() == ()
-    assert host.segmenter.undo_text == ""
-
-
-def test_surfaces_are_made_when_asked_for_and_never_show_what_was(host: Host) -> None:
-    host.segmenter.add_prompt(host.box(5))
-    host.settle()
-    segment = host.segmentation_node.GetSegmentation().GetSegment(host.segmenter.active_segment)
-    assert segment.GetRepresentation("Closed surface") is None
-    host.segmenter.set_surface_shown(True)
-    first = segment.GetRepresentation("Closed surface").GetBounds()
-    host.segmenter.propagate()
-    host.settle()
-    assert segment.GetRepresentation("Closed surface") is None
-    host.segmenter.update_surfaces()
-    assert segment.GetRepresentation("Closed surface").GetBounds()[5] > first[5]
-    assert host.segmenter.undo_text == "Propagate Segment 1"
-    host.segmenter.set_surface_shown(False)
-    host.segmenter.undo()
-    host.segmenter.update_surfaces()
-    assert segment.GetRepresentation("Closed surface") is None
 
 
 def test_voxels_are_those_of_the_volume_nodes_image(host: Host) -> None:

@@ -39,7 +39,7 @@ def fresh() -> Iterator[Desk]:
     [
         lambda text: text[:-20],
         lambda text: "",
-        lambda text: text.replace("autopromptsam-work/1", "autopromptsam-work/9"),
+        lambda text: text.replace("autopromptsam-work/2", "autopromptsam-work/9"),
         lambda text: text.replace('"segments": [{', '"segments": [3, {'),
         lambda text: text.replace('"key"', '"kex"'),
         lambda text: text.replace('"color": [1.0', '"color": ["red"'),

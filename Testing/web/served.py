@@ -73,7 +73,7 @@ class Served:
         environment = os.environ | {"CI": "true", "PYTHONUNBUFFERED": "1"}
         if home is not None:
             environment["AUTOPROMPTSAM_HOME"] = str(home)
-        command = [sys.executable, "-m", "AutoPromptSAMLib.cli", "web", "--no-browser", *arguments]
+        command = [sys.executable, "-m", "AutoPromptSAMLib.cli", "web", "--no-browser", "--port", "0", *arguments]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", env=environment, cwd=cwd
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from .served import Desk, Served, browser_path, save
 if browser_path() is None and not os.environ.get("AUTOPROMPTSAM_NEED_BROWSER"):
     pytest.skip("there is no Chromium here; install the package chromium", allow_module_level=True)
 
+SEEDS = itertools.count()
 LOWER, UPPER = np.array([30, 30, 5]), np.array([59, 59, 14])  # first and last voxel (i, j, k) of the bright block
 Masks = dict[str, np.ndarray]
 
@@ -39,8 +41,8 @@ def desk(chromium: Any, shared_home: Path) -> Iterator[Desk]:
 
 
 def grey(shape: tuple[int, int, int] = (20, 96, 96)) -> np.ndarray:
-    """Dark noise (k, j, i) with a bright block in it."""
-    voxels = np.random.default_rng(0).normal(-50, 10, shape).astype(np.int16)
+    """Dark noise (k, j, i) with a bright block in it; no two are equal, for work on an equal image would come back."""
+    voxels = np.random.default_rng(next(SEEDS)).normal(-50, 10, shape).astype(np.int16)
     voxels[block(shape)] = 200
     return voxels
 
@@ -117,9 +119,9 @@ def wait_step(desk: Desk, name: str) -> None:
     )
 
 
-def with_segment(desk: Desk, folder: Path, mask: np.ndarray | None = None) -> None:
+def with_segment(desk: Desk, folder: Path, mask: np.ndarray | None = None, voxels: np.ndarray | None = None) -> None:
     """The bright block, with its mask as a segment."""
-    open_image(desk, write(folder / "block.nii.gz", grey()))
+    open_image(desk, write(folder / "block.nii.gz", grey() if voxels is None else voxels))
     bring(desk, write(folder / "labels.nii.gz", (block() if mask is None else mask).astype(np.uint8)))
     desk.get("open-as-segments").click()
     assert "1 segments of labels.nii.gz" in told(desk)
@@ -227,7 +229,8 @@ def test_scenes_of_two_images_come_back_each_with_its_own(desk: Desk, tmp_path: 
 
 
 def test_prompts_and_segments_are_brought_to_another_image_of_theirs(desk: Desk, tmp_path: Path) -> None:
-    open_image(desk, write(tmp_path / "block.nii.gz", grey()))
+    voxels = grey()
+    open_image(desk, write(tmp_path / "block.nii.gz", voxels))
     desk.go_to("axial", 10)
     desk.tool("box")
     desk.drag("axial", (28, 28, 10), (61, 61, 10))
@@ -243,7 +246,8 @@ def test_prompts_and_segments_are_brought_to_another_image_of_theirs(desk: Desk,
     assert "other.nii.gz has another geometry" in told(desk)
     assert desk.get("segment-row").count() == 1
 
-    open_image(desk, write(tmp_path / "again.nii.gz", grey()))
+    voxels[0, 0, 0] += 1  # else its work would come back
+    open_image(desk, write(tmp_path / "again.nii.gz", voxels))
     assert desk.get("segment-row").count() == 0
     bring(desk, prompts)
     desk.get("prompt-row").wait_for()
@@ -426,3 +430,14 @@ def test_slices_can_be_turned_and_straightened(desk: Desk, tmp_path: Path) -> No
     desk.page.wait_for_timeout(250)
     assert len(at) == 3
     assert desk.read_out("axial", middle[0] + reach / 2, middle[1]).tolist() != at.tolist()
+
+
+def test_the_same_file_brought_again_finds_its_work(desk: Desk, tmp_path: Path) -> None:
+    voxels = grey()
+    with_segment(desk, tmp_path, voxels=voxels)
+    desk.page.wait_for_timeout(2500)  # it is saved two seconds after
+    open_image(desk, write(tmp_path / "between.nii.gz", grey((40, 96, 96))))
+    assert desk.get("segment-row").count() == 0
+    bring(desk, write(tmp_path / "again.nii.gz", voxels))  # the same voxels under another name
+    assert "is back" in told(desk)
+    assert desk.get("segment-row").count() == 1

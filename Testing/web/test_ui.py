@@ -427,7 +427,7 @@ def test_work_comes_back_with_the_image(opened: WebApp) -> None:
     copy = Volume(volume.array.copy(), volume.geometry, None, "ball")
     opened.show_volume(copy, None, "/data/ball.nrrd")
     draw_box(opened)
-    opened.show_volume(copy, None, "/data/other.nrrd")
+    opened.show_volume(Volume(volume.array[::-1].copy(), volume.geometry, None, "other"), None, "/data/other.nrrd")
     settle(opened, lambda: opened.state.segments == [])
     opened.show_volume(copy, None, "/data/ball.nrrd")
     settle(opened, lambda: len(opened.state.prompts) == 1)
