@@ -59,6 +59,7 @@ def examine() -> list[Finding]:
             findings.append(Finding(distribution, found, False, required, remedy))
         else:
             findings.append(Finding(distribution, _version(distribution), True, required))
+    findings.append(_engine())
     findings.append(_device())
     findings.append(_disk())
     default = get_card(DEFAULT_MODEL)
@@ -96,6 +97,19 @@ def _device() -> Finding:
         "install the NVIDIA driver, if this machine has such a GPU" if built else "a CUDA build of torch uses a GPU"
     )
     return Finding("device", f"CPU with {threads} threads (models run, slower than on a GPU)", False, False, remedy)
+
+
+def _engine() -> Finding:
+    """What runs the small models on the CPU."""
+    from AutoPromptSAMLib.backbones.engines import import_openvino
+
+    try:
+        import_openvino()
+    except Exception as error:  # as for the packages above
+        missing = isinstance(error, ModuleNotFoundError)
+        found = "not installed" if missing else f"does not import: {str(error).splitlines()[0][:80]}"
+        return Finding("openvino", found, False, False, "pip install openvino, which halves the time on a CPU")
+    return Finding("openvino", _version("openvino"), True, False)
 
 
 def _disk() -> Finding:

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 __all__ = ["Backbone", "Decoded", "Features", "Frame", "PromptEmbedding", "load_backbone", "resolve_device"]
 
 
-def load_backbone(model: str | ModelCard, device: str = "auto", weights: Path | None = None) -> Backbone:
+def load_backbone(
+    model: str | ModelCard, device: str = "auto", weights: Path | None = None, engine: str = "auto"
+) -> Backbone:
     """Load a model of the zoo, ready to encode, on ``device`` ("auto", "cpu", "cuda", "cuda:1", ...).
 
     ``weights`` is a checkpoint in the official layout to use instead of the installed one. Nothing is downloaded here.
+    ``engine`` "auto" is OpenVINO for the small models on the CPU, else PyTorch, or either by name ("openvino",
+    "pytorch"); the first time, OpenVINO takes some seconds to prepare a model.
     Raises ModelError when the model is unknown, its weights are not installed, damaged or another model's, or when the
-    device or a package it needs is missing.
+    device, the engine asked for or a package it needs is missing.
     """
     from AutoPromptSAMLib.zoo.card import get_card
     from AutoPromptSAMLib.zoo.download import file_sha256
@@ -41,7 +45,7 @@ def load_backbone(model: str | ModelCard, device: str = "auto", weights: Path | 
             f"The Python package '{error.name}' is needed to run models; install PyTorch and the other requirements "
             "first (`autopromptsam doctor` lists what is missing)."
         ) from error
-    return build_backbone(card, resolve_device(device), path, sha256 or file_sha256(path))
+    return build_backbone(card, resolve_device(device), path, sha256 or file_sha256(path), engine)
 
 
 def resolve_device(device: str) -> torch.device:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from AutoPromptSAMLib.backbones.checkpoint import load_strict, read_state_dict
+from AutoPromptSAMLib.backbones.engines import ENGINES
 from AutoPromptSAMLib.backbones.preprocess import preprocessor_of
 from AutoPromptSAMLib.backbones.sam2_image import Sam2Backbone, build_sam2_network
 from AutoPromptSAMLib.backbones.sam_family import SamBackbone, SamNetwork
@@ -21,12 +22,19 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.zoo.card import ModelCard
 
 
-def build_backbone(card: ModelCard, device: torch.device, weights: Path, sha256: str) -> SamBackbone:
+def build_backbone(
+    card: ModelCard, device: torch.device, weights: Path, sha256: str, engine: str = "auto"
+) -> SamBackbone:
     """Build the network that ``card`` describes, load ``weights`` into it strictly and put it on ``device``.
 
-    ``sha256`` is that of ``weights``. Raises ModelError when the card describes no network, a package is missing or
-    the weights do not fit.
+    ``sha256`` is that of ``weights``; ``engine`` is one of ``ENGINES``. Raises ModelError when the card describes no
+    network, a package is missing, the weights do not fit or the engine cannot be used.
     """
+    if engine not in ENGINES:
+        raise ModelError(f"There is no engine '{engine}'; choose one of {', '.join(ENGINES)}.")
+    # The other models are made for GPUs, and a second copy of their weights takes up to 2.6 GB.
+    if engine == "openvino" and card.architecture != "tiny-vit-sam":
+        raise ModelError(f"{card.title} runs with PyTorch only; choose the engine auto or pytorch.")
     preprocessor = preprocessor_of(card)
     kind: type[SamBackbone] = SamBackbone
     network: nn.Module
@@ -46,7 +54,10 @@ def build_backbone(card: ModelCard, device: torch.device, weights: Path, sha256:
         load_strict(network, read_state_dict(weights, card.name), card.name)
     else:
         raise ModelError(f"The card of {card.name} names the unknown architecture '{card.architecture}'.")
-    return kind(card, network, preprocessor, f"{card.architecture}/{sha256}", device)
+    backbone = kind(card, network, preprocessor, f"{card.architecture}/{sha256}", device)
+    if card.architecture == "tiny-vit-sam":
+        backbone.use_engine(engine, sha256)
+    return backbone
 
 
 def _choice(card: ModelCard, key: str, choices: Collection[str]) -> str:

@@ -52,6 +52,9 @@ def build_sam2_network(config: str, input_size: int) -> nn.Module:
 class Sam2Backbone(SamBackbone):
     """SAM 2's image mode (SAM2ImagePredictor): finer encoder levels, and boxes as two labelled points."""
 
+    def _set_up(self) -> None:
+        """Nothing: PyTorch runs ``sam2``'s own modules."""
+
     @property
     def _prompt_encoder(self) -> PromptEncoder:
         return self.network.sam_prompt_encoder
@@ -90,6 +93,8 @@ class Sam2Backbone(SamBackbone):
     def _decode_batch(
         self, features: Features, sparse: torch.Tensor, dense: torch.Tensor, multimask: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        if len(features) != len(sparse):
+            features = features[[0] * len(sparse)]
         masks, iou, _, _ = self._mask_decoder(
             image_embeddings=features.embedding,
             image_pe=self._dense_pe,

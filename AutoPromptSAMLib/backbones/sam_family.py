@@ -1,15 +1,15 @@
 """Prompt embedding and batch-safe decoding that every SAM-like model shares.
 
 The prompt encoder and the mask decoder are ``segment_anything.modeling``'s own modules. Its ``MaskDecoder.forward``
-repeats one image over all prompts; here object n is decoded in image ``image_index[n]``, with the decoder's own
-transformer, upscaling and hypernetworks.
+repeats one image over all prompts; here object n is decoded in image ``image_index[n]``, by an engine.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Hashable, Iterator, Sequence
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from AutoPromptSAMLib.backbones.base import Decoded, Features, Frame, PromptEmbedding
+from AutoPromptSAMLib.backbones.engines import Engine, choose_engine
+from AutoPromptSAMLib.backbones.engines.torch_engine import TorchEngine, torch_name
+from AutoPromptSAMLib.backbones.mask_decoder import LeanMaskDecoder, decode_as_published
 from AutoPromptSAMLib.backbones.preprocess import Preprocessor
 from AutoPromptSAMLib.errors import PromptError
 
@@ -26,8 +29,10 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.prompts import PixelPrompts
     from AutoPromptSAMLib.zoo.card import ModelCard
 
-# How many images are encoded and how many objects decoded at once. An object needs about 30 MB in the decoder; on one
-# core, eight objects take 0.77 s one by one, 0.86 s by fours, 1.03 s at once. By fours keeps several cores busy, too.
+logger = logging.getLogger(__name__)
+
+# How many images are encoded and how many objects decoded at once. An object needs about 30 MB in the decoder; four
+# share what is computed from the image, and more at once gain nothing on the CPU.
 _IMAGES_AT_ONCE = {"cpu": 1, "accelerator": 8}
 _OBJECTS_AT_ONCE = {"cpu": 4, "accelerator": 32}
 # A mask prompt made from a binary mask: ±10 is how sure SAM's own low-resolution logits are inside and outside of an
@@ -84,6 +89,43 @@ class SamBackbone:
         self.fingerprint = f"{fingerprint}/{preprocessor.name}"
         self._preprocessor = preprocessor
         self._dense_pe: torch.Tensor = self._prompt_encoder.get_dense_pe()
+        self.engine = torch_name(device)
+        self._set_up()
+
+    def _set_up(self) -> None:
+        self._lean = LeanMaskDecoder(self._mask_decoder, self._dense_pe).eval()
+        self._plain = TorchEngine(self.network.image_encoder, self._lean, self.device)
+        self._engine: Engine = self._plain
+        self._as_loaded = self._state()
+        self._follows_changes = False
+
+    def use_engine(self, asked: str, weights_sha256: str) -> None:
+        """Let the engine called ``asked`` compute what it can; see ``choose_engine``."""
+        encoder = self.network.image_encoder
+        size = self.card.input_size
+        self._engine = choose_engine(asked, self._plain, encoder, self._lean, size, weights_sha256, self.device)
+        self.engine = self._engine.name
+
+    def _state(self) -> list[tuple[nn.Parameter, int, bool]]:
+        return [(p, p._version, p.requires_grad) for p in self.network.parameters()]
+
+    def _is_as_loaded(self) -> bool:
+        state = self._state()
+        return len(state) == len(self._as_loaded) and all(
+            now[0] is then[0] and now[1:] == then[1:] for now, then in zip(state, self._as_loaded, strict=True)
+        )
+
+    def _engine_for(self, *inputs: torch.Tensor) -> Engine:
+        """PyTorch where gradients are wanted, and for good once an adapter or training has changed the network."""
+        if not self._follows_changes and not self._is_as_loaded():
+            published = partial(decode_as_published, self._mask_decoder, self._dense_pe)
+            self._engine = self._plain = TorchEngine(self.network.image_encoder, published, self.device)
+            self.engine = self._engine.name
+            self._follows_changes = True
+            logger.info("The network was changed after it was loaded, so PyTorch runs it as it is now.")
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
+            return self._plain
+        return self._engine
 
     @property
     def _prompt_encoder(self) -> PromptEncoder:
@@ -106,7 +148,7 @@ class SamBackbone:
         return Features.concatenate([Features(embedding, frame, high_res) for embedding, high_res in parts])
 
     def _encode_batch(self, batch: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        return self.network.image_encoder(batch), ()
+        return self._engine_for(batch).encode(batch), ()
 
     # -- prompts ------------------------------------------------------------------------------------------------------
 
@@ -208,12 +250,17 @@ class SamBackbone:
         if any(not 0 <= i < len(features) for i in index):
             raise ValueError(f"image_index must lie in 0..{len(features) - 1}")
         features = features.to(self.device)
+        # Where objects are few at a time, those of one image go together: they share what is computed from it.
+        kinds = list(zip(embedding.token_counts, index if self._kind == "cpu" else [0] * count, strict=True))
         low_res: list[torch.Tensor | None] = [None] * count
         iou: list[torch.Tensor | None] = [None] * count
-        for objects in _batches(embedding.token_counts, _OBJECTS_AT_ONCE[self._kind]):
+        for objects in _batches(kinds, _OBJECTS_AT_ONCE[self._kind]):
             sparse = torch.stack([embedding.tokens(n) for n in objects])
             dense = self._no_mask() if embedding.dense is None else embedding.dense[objects]
-            masks, scores = self._decode_batch(features[[index[n] for n in objects]], sparse, dense, multimask)
+            images = [index[n] for n in objects]
+            masks, scores = self._decode_batch(
+                features[images[:1] if len(set(images)) == 1 else images], sparse, dense, multimask
+            )
             for n, mask, score in zip(objects, masks, scores, strict=True):
                 low_res[n], iou[n] = mask, score
         return Decoded(
@@ -223,17 +270,14 @@ class SamBackbone:
     def _decode_batch(
         self, features: Features, sparse: torch.Tensor, dense: torch.Tensor, multimask: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (n, M, 256, 256) and quality (n, M) of n objects, one image and one prompt each."""
-        decoder = self._mask_decoder
-        output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-        tokens = torch.cat([output.expand(sparse.shape[0], -1, -1), sparse], dim=1)
-        source = features.embedding + dense
-        hidden, keys = decoder.transformer(source, self._dense_pe, tokens)
-        upscaled = decoder.output_upscaling(keys.transpose(1, 2).reshape(source.shape))
-        wanted = range(1, decoder.num_mask_tokens) if multimask else range(1)
-        weights = torch.stack([decoder.output_hypernetworks_mlps[m](hidden[:, 1 + m]) for m in wanted], dim=1)
-        masks = (weights @ upscaled.flatten(2)).unflatten(2, upscaled.shape[2:])
-        return masks, decoder.iou_prediction_head(hidden[:, 0])[:, wanted.start : wanted.stop]
+        """Logits (n, M, 256, 256) and quality (n, M) of n objects in n images or all in one.
+
+        ``dense`` is (n, 256, h, w), or (1, 256, 1, 1) for no mask.
+        """
+        source, tokens = features.embedding + dense, self._lean.tokens(sparse)
+        masks, quality = self._engine_for(source, tokens).decode(source, tokens)
+        wanted = slice(1, None) if multimask else slice(1)
+        return masks[:, wanted], quality[:, wanted]
 
     def upscale(self, low_res: torch.Tensor, frame: Frame) -> torch.Tensor:
         """See ``Backbone.upscale``.
@@ -250,11 +294,11 @@ class SamBackbone:
         return logits.reshape(*low_res.shape[:-2], frame.rows, frame.cols)
 
 
-def _batches(token_counts: Sequence[int], at_once: int) -> Iterator[list[int]]:
-    """Indices of objects with equal numbers of tokens, at most ``at_once`` at a time."""
-    groups: defaultdict[int, list[int]] = defaultdict(list)
-    for n, tokens in enumerate(token_counts):
-        groups[tokens].append(n)
+def _batches(kinds: Sequence[Hashable], at_once: int) -> Iterator[list[int]]:
+    """Indices of objects of equal kinds, at most ``at_once`` at a time."""
+    groups: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for n, kind in enumerate(kinds):
+        groups[kind].append(n)
     for group in groups.values():
         for start in range(0, len(group), at_once):
             yield group[start : start + at_once]
