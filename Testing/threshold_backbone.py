@@ -25,6 +25,7 @@ class ThresholdBackbone:
         self.device = torch.device("cpu")
         self.capabilities = Capabilities(points=False, boxes=True, masks=False, multimask=False, memory=False)
         self.fingerprint = "threshold"
+        self.engine = "a threshold"
         self.encoded = 0
         self.decoded = 0
 

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from AutoPromptSAMLib.errors import Cancelled
-from AutoPromptSAMLib.evaluation import speed_cli
+from AutoPromptSAMLib.evaluation.speed import cli as speed_cli
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.datasets import Dataset
@@ -59,9 +59,9 @@ def quality(
     Ctrl-C keeps what is done; the same command goes on from there.
     """
     from AutoPromptSAMLib.datasets import find_datasets
-    from AutoPromptSAMLib.evaluation import quality as runner
-    from AutoPromptSAMLib.evaluation.plots import need_matplotlib
-    from AutoPromptSAMLib.evaluation.publish import publish
+    from AutoPromptSAMLib.evaluation.quality import runner as runner
+    from AutoPromptSAMLib.evaluation.quality.plots import need_matplotlib
+    from AutoPromptSAMLib.evaluation.quality.publish import publish
     from AutoPromptSAMLib.zoo import home
 
     datasets = find_datasets(data)

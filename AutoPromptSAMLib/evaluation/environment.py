@@ -84,7 +84,7 @@ def weights(models: Sequence[str]) -> dict[str, str | None]:
 
 def engine_of(backbone: Backbone) -> str:
     """What runs a model, in words."""
-    return str(getattr(getattr(backbone, "engine", None), "name", "PyTorch"))
+    return backbone.engine
 
 
 def _memory_gib() -> float | None:

@@ -1,9 +1,10 @@
 """Slice loop: the object on one slice, from the prompts that a person put there.
 
-Models that were trained on points take them as they are. For those that know boxes only (LiteMedSAM: a point beside a
-true box lowers the Dice of the sample CT's spleen from .96 to .83, a point alone finds nothing) a click becomes a
-search for a box: boxes of several sizes around it, and the object's box moved to take the click in or to leave it out,
-are decoded in one batch.
+A click without a box becomes a search for one: boxes of several sizes around it, and the object's box moved to take
+the click in or to leave it out, are decoded in one batch. Models that know boxes only (LiteMedSAM: a point beside a true
+box lowers the Dice of the sample CT's spleen from .96 to .83, a point alone finds nothing) need this, and those that
+were trained on points gain by it: MobileSAM's own answer to one click has a mean Dice of .49 over 11 sets of images (.31
+when it picks among its three masks), its search .62. Clicks beside a box go to such models as they are.
 
 Several boxes mean the union of what is in each: all are decoded in one batch, and the largest logit counts.
 
@@ -63,7 +64,7 @@ def segment_slice(backbone: Backbone, features: Features, prompts: PixelPrompts,
         logits = base
     elif prompts.mask is not None and (prompts.box is None or not backbone.capabilities.masks):
         logits = _from_mask(prompts.mask)
-    elif prompts.box is None and not backbone.capabilities.points:
+    elif prompts.box is None:
         logits = np.full((features.frame.rows, features.frame.cols), OUTSIDE, dtype=np.float32)
     else:
         logits = _decode(backbone, features, prompts)
@@ -88,15 +89,7 @@ def _decode(backbone: Backbone, features: Features, prompts: PixelPrompts) -> Lo
     if len(prompts.boxes) > 1:
         united: Logits = decode_prompts(backbone, features, _by_box(prompts)).max(axis=0)
         return united
-    # One click is ambiguous: SAM answers with three masks (part, whole, all) and says which it trusts.
-    ambiguous = len(prompts.points) == 1 and prompts.box is None and prompts.mask is None
-    if not (ambiguous and can.multimask):
-        return decode_prompts(backbone, features, [prompts])[0]
-    embedding = backbone.embed_prompts(features.frame, [prompts])
-    decoded = backbone.decode(features, embedding, multimask=True)
-    best = int(decoded.iou[0].argmax())
-    logits: Logits = backbone.upscale(decoded.low_res[:, best], features.frame)[0].float().cpu().numpy()
-    return logits
+    return decode_prompts(backbone, features, [prompts])[0]
 
 
 def _by_box(prompts: PixelPrompts) -> list[PixelPrompts]:

@@ -11,16 +11,17 @@ import numpy as np
 
 from AutoPromptSAMLib.atomic import storage_error
 from AutoPromptSAMLib.errors import AutoPromptSAMError
-from AutoPromptSAMLib.evaluation import environment, plots, report
-from AutoPromptSAMLib.evaluation.quality_volumes import VOLUMES
-from AutoPromptSAMLib.evaluation.records import CaseRow, Mask, Record, summarise
+from AutoPromptSAMLib.evaluation import environment
+from AutoPromptSAMLib.evaluation.quality import plots, report
+from AutoPromptSAMLib.evaluation.quality.records import CaseRow, Mask, Record, summarise
+from AutoPromptSAMLib.evaluation.quality.volumes import VOLUMES
 from AutoPromptSAMLib.geometry import slice_plane
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from AutoPromptSAMLib.datasets import Case, Dataset
-    from AutoPromptSAMLib.evaluation.quality import Outcome, Plan
+    from AutoPromptSAMLib.evaluation.quality.runner import Outcome, Plan
 
 PICTURED = "dice"  # the metric of the box plots
 

@@ -25,9 +25,17 @@ import numpy as np
 from AutoPromptSAMLib import __version__
 from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled
 from AutoPromptSAMLib.evaluation.environment import cores, weights
-from AutoPromptSAMLib.evaluation.quality_slices import METHODS
-from AutoPromptSAMLib.evaluation.quality_volumes import VOLUMES
-from AutoPromptSAMLib.evaluation.records import LOG_NAME, BenchError, CaseLog, CaseRow, Settings, Unusable, append
+from AutoPromptSAMLib.evaluation.quality.records import (
+    LOG_NAME,
+    BenchError,
+    CaseLog,
+    CaseRow,
+    Settings,
+    Unusable,
+    append,
+)
+from AutoPromptSAMLib.evaluation.quality.slices import METHODS
+from AutoPromptSAMLib.evaluation.quality.volumes import VOLUMES
 from AutoPromptSAMLib.evaluation.simulators import get_simulator
 
 if TYPE_CHECKING:
@@ -231,7 +239,7 @@ class Bench:
 
     def _slices(self, case: Case, model: str, known: Collection[Key]) -> None:
         from AutoPromptSAMLib.datasets import slices_of
-        from AutoPromptSAMLib.evaluation.measure import measure_slice
+        from AutoPromptSAMLib.evaluation.quality.measure import measure_slice
 
         settings, backbone = self._plan.settings, self._backbones[model]
         kinds = [
@@ -252,7 +260,7 @@ class Bench:
                 self._keep(what, partial(measure_slice, *arguments))
 
     def _volume(self, case: Case, model: str, known: Collection[Key]) -> None:
-        from AutoPromptSAMLib.evaluation.measure import measure_volume
+        from AutoPromptSAMLib.evaluation.quality.measure import measure_volume
         from AutoPromptSAMLib.session.local import LocalSession
 
         settings = self._plan.settings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from AutoPromptSAMLib.atomic import atomic_path
-from AutoPromptSAMLib.evaluation.records import BenchError, CaseRow, Mask, unpack_mask
+from AutoPromptSAMLib.evaluation.quality.records import BenchError, CaseRow, Mask, unpack_mask
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

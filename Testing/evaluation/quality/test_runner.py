@@ -19,11 +19,11 @@ import pytest
 from AutoPromptSAMLib import cli
 from AutoPromptSAMLib.datasets import find_datasets
 from AutoPromptSAMLib.errors import PromptError
-from AutoPromptSAMLib.evaluation.publish import publish
-from AutoPromptSAMLib.evaluation.quality import LoadBackbone, Outcome, Plan, make_settings, run
-from AutoPromptSAMLib.evaluation.records import BenchError, CaseRow, unpack_mask
+from AutoPromptSAMLib.evaluation.quality.publish import publish
+from AutoPromptSAMLib.evaluation.quality.records import BenchError, CaseRow, unpack_mask
+from AutoPromptSAMLib.evaluation.quality.runner import LoadBackbone, Outcome, Plan, make_settings, run
 
-from ..threshold_backbone import ThresholdBackbone
+from ...threshold_backbone import ThresholdBackbone
 from .bright_sets import COUNT, discs, load_slow, load_threshold, make_pictures, make_volumes
 
 pytest.importorskip("monai", reason="the extra `bench` is not installed")
@@ -150,8 +150,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from AutoPromptSAMLib.datasets import find_datasets
-from AutoPromptSAMLib.evaluation.quality import Plan, make_settings, run
-from Testing.evaluation.bright_sets import load_slow
+from AutoPromptSAMLib.evaluation.quality.runner import Plan, make_settings, run
+from Testing.evaluation.quality.bright_sets import load_slow
 datasets = find_datasets(Path({data!r}))
 settings = make_settings(datasets, ["lite-medsam"], ("box", "click"))
 run(Plan(settings, tuple(datasets), Path({out!r}), load_slow))

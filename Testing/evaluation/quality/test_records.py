@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from AutoPromptSAMLib.evaluation.records import (
+from AutoPromptSAMLib.evaluation.quality.records import (
     LOG_NAME,
     BenchError,
     CaseLog,
@@ -26,7 +26,7 @@ from AutoPromptSAMLib.evaluation.records import (
     summarise,
     unpack_mask,
 )
-from AutoPromptSAMLib.evaluation.report import markdown, table
+from AutoPromptSAMLib.evaluation.quality.report import markdown, table
 
 SETTINGS = Settings({"set": "0"}, {"model": None}, ("interactive",), ("box",))
 

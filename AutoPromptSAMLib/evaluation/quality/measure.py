@@ -10,14 +10,14 @@ import numpy as np
 
 from AutoPromptSAMLib.evaluation.environment import engine_of
 from AutoPromptSAMLib.evaluation.metrics import AUC_CLICKS, dice_auc, has_video_metrics, score, video_metrics
-from AutoPromptSAMLib.evaluation.quality_slices import (
+from AutoPromptSAMLib.evaluation.quality.records import CaseRow, finite, pack_mask
+from AutoPromptSAMLib.evaluation.quality.slices import (
     encode,
     prompts_to_json,
     segment_once,
     segment_with_corrections,
 )
-from AutoPromptSAMLib.evaluation.quality_volumes import CORRECTIONS, VOLUME_USER, largest_slice, segment_volume
-from AutoPromptSAMLib.evaluation.records import CaseRow, finite, pack_mask
+from AutoPromptSAMLib.evaluation.quality.volumes import CORRECTIONS, VOLUME_USER, largest_slice, segment_volume
 from AutoPromptSAMLib.evaluation.simulators import correction_click, get_simulator
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from AutoPromptSAMLib.evaluation.metrics import AUC_CLICKS, dice
-from AutoPromptSAMLib.evaluation.records import Mask
+from AutoPromptSAMLib.evaluation.quality.records import Mask
 from AutoPromptSAMLib.evaluation.simulators import tight_box, volume_box, volume_correction
 from AutoPromptSAMLib.geometry import Volume, VolumeGeometry, sample_plane, slice_plane
 from AutoPromptSAMLib.prompts import Box, Point

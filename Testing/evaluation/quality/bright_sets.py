@@ -12,7 +12,7 @@ from PIL import Image
 
 from AutoPromptSAMLib.backbones import Backbone, Features
 
-from ..threshold_backbone import BRIGHT, DARK, ThresholdBackbone, rod
+from ...threshold_backbone import BRIGHT, DARK, ThresholdBackbone, rod
 
 SHAPE = (60, 80)
 COUNT = 4

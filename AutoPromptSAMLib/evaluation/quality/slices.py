@@ -11,7 +11,7 @@ import numpy as np
 
 from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.evaluation.metrics import AUC_CLICKS, clicks_to_reach, dice, dice_auc
-from AutoPromptSAMLib.evaluation.records import Mask
+from AutoPromptSAMLib.evaluation.quality.records import Mask
 from AutoPromptSAMLib.loops.slice import segment_slice
 from AutoPromptSAMLib.loops.tracking import OUTSIDE, decode_prompts
 from AutoPromptSAMLib.prompts import PixelPrompts

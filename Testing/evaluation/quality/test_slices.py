@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 
 from AutoPromptSAMLib.errors import PromptError
-from AutoPromptSAMLib.evaluation import plots
-from AutoPromptSAMLib.evaluation.quality_slices import (
+from AutoPromptSAMLib.evaluation.quality import plots as plots
+from AutoPromptSAMLib.evaluation.quality.records import BenchError
+from AutoPromptSAMLib.evaluation.quality.slices import (
     AUC_CLICKS,
     MOST_CLICKS,
     clicks_to,
     segment_once,
     segment_with_corrections,
 )
-from AutoPromptSAMLib.evaluation.records import BenchError
 from AutoPromptSAMLib.evaluation.simulators import correction_click, tight_box
 from AutoPromptSAMLib.loops.slice import segment_slice
 from AutoPromptSAMLib.prompts import PixelPrompts
 
-from ..threshold_backbone import BRIGHT, DARK, ThresholdBackbone
+from ...threshold_backbone import BRIGHT, DARK, ThresholdBackbone
 
 pytest.importorskip("monai", reason="the extra `bench` is not installed")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from AutoPromptSAMLib.atomic import atomic_path
-from AutoPromptSAMLib.evaluation.records import SCHEMA, CaseRow, Record, Statistics, Unusable, summarise
+from AutoPromptSAMLib.evaluation.quality.records import SCHEMA, CaseRow, Record, Statistics, Unusable, summarise
 
 # How metrics are called where people read them, and their digits after the point; others keep their name.
 HEADINGS: dict[str, tuple[str, int]] = {

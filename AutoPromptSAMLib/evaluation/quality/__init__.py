@@ -1,0 +1,1 @@
+"""``bench quality``: simulated prompts on labelled images, scored."""

@@ -1,0 +1,1 @@
+"""``bench speed``: this library beside the reference packages, on the same inputs."""
