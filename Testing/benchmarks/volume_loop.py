@@ -16,7 +16,7 @@ from pathlib import Path
 
 import common
 
-from AutoPromptSAMLib.evaluation.quality_volumes import segment_volume
+from AutoPromptSAMLib.evaluation.quality.volumes import segment_volume
 from AutoPromptSAMLib.session.local import LocalSession
 
 ORGANS = "spleen,kidney_right,kidney_left,liver,aorta"
