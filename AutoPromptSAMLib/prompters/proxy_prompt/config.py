@@ -1,0 +1,137 @@
+"""The sizes and options of a Proxy Prompt network; importing this module does not import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from AutoPromptSAMLib.errors import ModelError
+
+STEMS = ("patches", "convolutions")
+
+
+@dataclass(frozen=True)
+class ProxyPromptConfig:
+    """What a network is built from. Raises ModelError for values that do not fit together.
+
+    ``grid``: cells a side on which supports and target are compared; the backbone's features are pooled to it.
+    ``normalise``: bring the features of every cell to mean 0 and variance 1. LiteMedSAM's have a variance of .007, for
+    which the paper's map is nearly flat over all memory.
+
+    Contextual encoder: ``context_size`` pixels a side of image and mask, ``context_stem`` "patches" (one convolution)
+    or "convolutions" (one of stride 2 for every halving), ``context_width`` channels, ``context_depth`` layers,
+    ``context_state`` numbers a channel in the state.
+
+    Bridge: ``bottleneck`` channels inside a residual block, None for the paper's full width; ``bridge_sum`` adds
+    attention's output to its input (STCN's code; the paper's formula does not); ``fixed_objects`` joins that many
+    objects on channels, as the paper's text says, instead of treating them alike.
+
+    Map: ``key_channels`` of a learned key with a learned temperature, None to compare the features themselves.
+
+    Colorization: ``halvings`` of the number of tokens, by learned matrices with ``linear_halving`` (the paper; ties
+    the network to one grid) or else by strided convolutions; ``width``, ``heads`` and ``ffn`` of its attention;
+    ``copied_mask`` adds the supports' masks, copied by the map, to what it reads.
+
+    ``dense`` adds to the dense prompt through ``fusion`` channels; ``detail_channels`` is the number of channels of
+    the encoder's early features that ``detail`` refines masks with (0: none), in ``detail_width`` channels.
+    """
+
+    grid: int = 32
+    normalise: bool = True
+    context_size: int = 256
+    context_stem: str = "convolutions"
+    context_width: int = 96
+    context_depth: int = 4
+    context_state: int = 16
+    bottleneck: int | None = 128
+    bridge_sum: bool = True
+    fixed_objects: int | None = None
+    key_channels: int | None = 64
+    halvings: int = 4
+    linear_halving: bool = False
+    width: int = 128
+    heads: int = 8
+    ffn: int = 256
+    copied_mask: bool = True
+    dense: bool = True
+    fusion: int = 96
+    detail_channels: int = 64
+    detail_width: int = 24
+
+    def __post_init__(self) -> None:
+        patch = self.patch
+        problems = {
+            "context_stem": self.context_stem not in STEMS,
+            "context_size": patch * self.grid != self.context_size or patch < 1,
+            "grid": self.grid < 1 or self.grid % 2 ** ((self.halvings + 1) // 2) != 0,
+            "heads": self.width % self.heads != 0,
+        }
+        if self.context_stem == "convolutions":
+            problems["context_size"] |= patch < 2 or patch & (patch - 1) != 0
+        wrong = [name for name, is_wrong in problems.items() if is_wrong]
+        if wrong:
+            raise ModelError(
+                f"A Proxy Prompt network cannot have the {wrong[0]} {getattr(self, wrong[0])!r} with "
+                f"context_size={self.context_size}, grid={self.grid}, halvings={self.halvings} and "
+                f"width={self.width}; correct its configuration."
+            )
+
+    @classmethod
+    def small(cls) -> ProxyPromptConfig:
+        """For 2 CPU cores: 32×32 cells, 64 tokens an object; the default."""
+        return cls()
+
+    @classmethod
+    def paper(cls) -> ProxyPromptConfig:
+        """As published, for features 64×64 of 1024 px: Vim-Ti, full-width Bridge, 256 tokens, sparse prompts only."""
+        return cls(
+            grid=64,
+            normalise=False,
+            context_size=1024,
+            context_stem="patches",
+            context_width=192,
+            context_depth=24,
+            bottleneck=None,
+            bridge_sum=True,
+            key_channels=None,
+            linear_halving=True,
+            width=256,
+            ffn=1024,
+            copied_mask=False,
+            dense=False,
+            detail_channels=0,
+        )
+
+    @property
+    def patch(self) -> int:
+        """Pixels of the context image a side of a cell."""
+        return self.context_size // max(self.grid, 1)
+
+    @property
+    def tokens(self) -> int:
+        """Sparse tokens of an object."""
+        return self.grid**2 // 2**self.halvings
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ProxyPromptConfig:
+        """The configuration of ``to_dict``; ModelError when a name is unknown, missing or of another kind."""
+        known = {field.name: field.type for field in fields(cls)}
+        strange = sorted(set(values) ^ set(known))
+        if strange:
+            raise ModelError(
+                f"The configuration of a Proxy Prompt network lacks or does not know {strange[0]!r}, so it is of "
+                "another version; update AutoPromptSAM or get the weights again."
+            )
+        for name, kind in known.items():
+            allowed = {"None": type(None), "int": int, "bool": bool, "str": str}
+            if type(values[name]) not in {allowed[part.strip()] for part in str(kind).split("|")}:
+                raise ModelError(
+                    f"The configuration of a Proxy Prompt network has {values[name]!r} as {name}, which must be "
+                    f"{kind}; get the weights again."
+                )
+        return cls(**values)

@@ -1,0 +1,70 @@
+"""What is kept of support images: it does not depend on the target, so it is computed once for all slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from AutoPromptSAMLib.errors import PromptError
+
+
+@dataclass(frozen=True, eq=False)
+class SupportEncoding:
+    """One support: ``keys`` (g·g, Ck + 1), ``values`` (N, g·g, C + 1) and ``sums`` (N, 2, D + 1) or None.
+
+    ``keys`` are those of ``selective_map.as_keys``; a value is the Bridge's output and, last, the mask. ``sums`` are
+    the detail path's.
+    """
+
+    keys: torch.Tensor
+    values: torch.Tensor
+    sums: torch.Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SupportMemory:
+    """K supports of N objects, in the order of ``objects``. The order of the supports does not matter."""
+
+    objects: tuple[str, ...]
+    supports: tuple[SupportEncoding, ...]
+
+    def __len__(self) -> int:
+        return len(self.supports)
+
+    @property
+    def sums(self) -> torch.Tensor | None:
+        """The detail path's sums over all supports (N, 2, D + 1); None when a support has none."""
+        each = [support.sums for support in self.supports]
+        found = [sums for sums in each if sums is not None]
+        return torch.stack(found).sum(0) if found and len(found) == len(each) else None
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all tensors in bytes."""
+        return sum(t.nbytes for s in self.supports for t in (s.keys, s.values, s.sums) if t is not None)
+
+    def detach(self) -> SupportMemory:
+        """The same without gradients."""
+        return SupportMemory(
+            self.objects,
+            tuple(
+                SupportEncoding(s.keys.detach(), s.values.detach(), None if s.sums is None else s.sums.detach())
+                for s in self.supports
+            ),
+        )
+
+    @staticmethod
+    def concatenate(parts: Sequence[SupportMemory]) -> SupportMemory:
+        """All supports together; PromptError without parts or when their objects differ."""
+        if not parts:
+            raise PromptError("There is no annotated example to learn the objects from; add at least one.")
+        objects = parts[0].objects
+        for part in parts:
+            if part.objects != objects:
+                raise PromptError(
+                    f"Examples of {', '.join(part.objects)} cannot join examples of {', '.join(objects)}; "
+                    "encode them for the same objects in the same order."
+                )
+        return SupportMemory(objects, tuple(support for part in parts for support in part.supports))

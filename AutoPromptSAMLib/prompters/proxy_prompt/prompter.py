@@ -1,0 +1,125 @@
+"""Proxy Prompt as a prompter for SAM-like backbones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from AutoPromptSAMLib.backbones.base import Backbone, Features, Frame, PromptEmbedding
+from AutoPromptSAMLib.errors import PromptError
+from AutoPromptSAMLib.prompters.base import Prompted, Request, Support
+from AutoPromptSAMLib.prompters.proxy_prompt.canvas import image_canvas, mask_canvas
+from AutoPromptSAMLib.prompters.proxy_prompt.detail import STAGE
+from AutoPromptSAMLib.prompters.proxy_prompt.memory import SupportMemory
+from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
+from AutoPromptSAMLib.prompts import PixelPrompts
+
+# Supports are encoded so many at a time, so that memory does not grow with their number.
+_AT_ONCE = 4
+
+
+class ProxyPrompter:
+    """See ``Prompter``: prompts are sparse tokens, an optional dense prompt, and a refinement of the decoded masks.
+
+    ``encode_supports`` once and ``prompt`` for every image; calling it does both. Gradients flow into ``network``
+    unless the caller forbids them.
+    """
+
+    def __init__(self, network: ProxyPromptNetwork, backbone: Backbone) -> None:
+        self.network = network.to(backbone.device)
+        self.backbone = backbone
+        self._code = backbone.dense_pe().detach()
+        self._no_mask = _no_mask(backbone, self._code)
+
+    def __call__(self, features: Features, request: Request) -> Prompted:
+        """See ``Prompter``. Raises PromptError without supports or when an object is in none of them."""
+        memory = self.encode_supports(request.supports, request.objects)
+        return self.prompt(features, memory, request.prompts)
+
+    def encode_supports(self, supports: Sequence[Support], objects: tuple[str, ...]) -> SupportMemory:
+        """What the network keeps of the supports, for any number of targets.
+
+        Raises PromptError without supports or objects, and when an object is in none of the supports.
+        """
+        if not objects:
+            raise PromptError("No object is asked for; name at least one.")
+        for name in objects:
+            if supports and not any(support.has(name) for support in supports):
+                raise PromptError(f"No example shows {name!r}; add an image with a mask of it.")
+        parts = [supports[start : start + _AT_ONCE] for start in range(0, len(supports), _AT_ONCE)]
+        return SupportMemory.concatenate([self._encode(part, objects) for part in parts])
+
+    def _encode(self, supports: Sequence[Support], objects: tuple[str, ...]) -> SupportMemory:
+        device, size = self.backbone.device, self.network.config.context_size
+        images, masks = [], []
+        for support in supports:
+            frame = support.features.frame
+            images.append(image_canvas(support.image, frame, size))
+            masks.append(mask_canvas([_mask(support, name) for name in objects], frame, size))
+        fine = None
+        if all(STAGE in support.features.extras for support in supports):
+            fine = torch.cat([support.features.extras[STAGE] for support in supports]).to(device)
+        embedding = torch.cat([support.features.embedding for support in supports]).to(device)
+        return self.network.encode_supports(
+            objects, embedding, torch.stack(images).to(device), torch.stack(masks).to(device), fine
+        )
+
+    def prompt(
+        self,
+        features: Features,
+        memory: SupportMemory,
+        prompts: Mapping[str, PixelPrompts] | None = None,
+        *,
+        chunked: bool | None = None,
+        top_k: int | None = None,
+    ) -> Prompted:
+        """Prompts for ``memory.objects`` in the image of ``features``, a batch of 1.
+
+        ``prompts`` of the user join the tokens of their object; a user's mask takes the place of the dense prompt.
+        ``chunked`` and ``top_k`` as in ``selective_map.read_out``. Raises PromptError for more than one image.
+        """
+        if len(features) != 1:
+            raise PromptError(f"Prompts are made for one image at a time, not {len(features)}; pass them one by one.")
+        features = features.to(self.backbone.device)
+        out = self.network(
+            features.embedding, memory, self._code, features.extras.get(STAGE), chunked=chunked, top_k=top_k
+        )
+        embedding = PromptEmbedding(out.tokens, None if out.dense is None else self._no_mask + out.dense)
+        diagnostics = {"copied_mask": out.copied, "auxiliary": out.auxiliary, "confidence": out.confidence}
+        joined = self._joined(embedding, features.frame, memory.objects, prompts or {})
+        return Prompted(memory.objects, joined, diagnostics, out.refine)
+
+    def _joined(
+        self, own: PromptEmbedding, frame: Frame, objects: tuple[str, ...], prompts: Mapping[str, PixelPrompts]
+    ) -> PromptEmbedding:
+        given = [prompts.get(name, PixelPrompts()) for name in objects]
+        if all(prompt.is_empty for prompt in given):
+            return own
+        theirs = self.backbone.embed_prompts(frame, given)
+        if theirs.dense is not None and own.dense is not None:
+            # Only objects with a mask of the user's lose the network's dense prompt.
+            has_mask = torch.tensor([prompt.mask is not None for prompt in given], device=own.dense.device)
+            dense = torch.where(has_mask[:, None, None, None], theirs.dense, own.dense)
+            theirs = PromptEmbedding(theirs.sparse, dense, theirs.lengths)
+        return own.join(theirs)
+
+
+def _mask(support: Support, name: str) -> np.ndarray:
+    """The object's mask, an empty one when the support has none."""
+    return support.masks.get(name, np.zeros(support.image.shape[:2], dtype=bool))
+
+
+def _no_mask(backbone: Backbone, code: torch.Tensor) -> torch.Tensor:
+    """The backbone's own dense prompt (256, h, w) of an object without a mask.
+
+    The protocol gives it only beside an object that has a mask.
+    """
+    rows, cols = code.shape[-2:]
+    nothing = PixelPrompts()
+    embedded = backbone.embed_prompts(
+        Frame(1, 1, 1, 1, 1), [nothing, nothing], [torch.zeros(4 * rows, 4 * cols), None]
+    )
+    assert embedded.dense is not None
+    return embedded.dense[1].detach()
