@@ -182,8 +182,10 @@ class Backbone(Protocol):
     capabilities: Capabilities
     # Changes whenever the features of the same image would: weights, family, preprocessing.
     fingerprint: str
-    # What computes, for people, such as "OpenVINO 2026.4.1, CPU, 2 threads".
-    engine: str
+
+    @property
+    def engine(self) -> str:
+        """What computes, for people, such as "OpenVINO 2026.4.1, CPU, 2 threads"."""
 
     def encode(self, images: Sequence[np.ndarray]) -> Features:
         """Encode B images, each (rows, cols, 3) uint8 RGB and all of the same size.

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from AutoPromptSAMLib.backbones.base import Features, Frame
+from AutoPromptSAMLib.backbones.engines.torch_engine import torch_name
 from AutoPromptSAMLib.backbones.sam_family import SamBackbone
 from AutoPromptSAMLib.errors import ModelError
 
@@ -54,6 +55,11 @@ class Sam2Backbone(SamBackbone):
 
     def _set_up(self) -> None:
         """Nothing: PyTorch runs ``sam2``'s own modules."""
+
+    @property
+    def engine(self) -> str:
+        """See ``Backbone.engine``."""
+        return torch_name(self.device)
 
     @property
     def _prompt_encoder(self) -> PromptEncoder:

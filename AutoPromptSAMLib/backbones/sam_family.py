@@ -6,7 +6,6 @@ repeats one image over all prompts; here object n is decoded in image ``image_in
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from functools import lru_cache, partial
@@ -20,7 +19,7 @@ from torch.nn import functional as F
 
 from AutoPromptSAMLib.backbones.base import Decoded, Features, Frame, PromptEmbedding
 from AutoPromptSAMLib.backbones.engines import Engine, choose_engine
-from AutoPromptSAMLib.backbones.engines.torch_engine import TorchEngine, torch_name
+from AutoPromptSAMLib.backbones.engines.torch_engine import TorchEngine
 from AutoPromptSAMLib.backbones.mask_decoder import LeanMaskDecoder, decode_as_published
 from AutoPromptSAMLib.backbones.preprocess import Preprocessor
 from AutoPromptSAMLib.errors import PromptError
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.prompts import PixelPrompts
     from AutoPromptSAMLib.zoo.card import ModelCard
 
-logger = logging.getLogger(__name__)
 
 # How many images are encoded and how many objects decoded at once. An object needs about 30 MB in the decoder; four
 # share what is computed from the image, and more at once gain nothing on the CPU.
@@ -89,7 +87,6 @@ class SamBackbone:
         self.fingerprint = f"{fingerprint}/{preprocessor.name}"
         self._preprocessor = preprocessor
         self._dense_pe: torch.Tensor = self._prompt_encoder.get_dense_pe()
-        self.engine = torch_name(device)
         self._set_up()
 
     def _set_up(self) -> None:
@@ -97,14 +94,17 @@ class SamBackbone:
         self._plain = TorchEngine(self.network.image_encoder, self._lean, self.device)
         self._engine: Engine = self._plain
         self._as_loaded = self._state()
-        self._follows_changes = False
 
     def use_engine(self, asked: str, weights_sha256: str) -> None:
         """Let the engine called ``asked`` compute what it can; see ``choose_engine``."""
         encoder = self.network.image_encoder
         size = self.card.input_size
         self._engine = choose_engine(asked, self._plain, encoder, self._lean, size, weights_sha256, self.device)
-        self.engine = self._engine.name
+
+    @property
+    def engine(self) -> str:
+        """See ``Backbone.engine``."""
+        return self._engine_for().name
 
     def _state(self) -> list[tuple[nn.Parameter, int, bool]]:
         return [(p, p._version, p.requires_grad) for p in self.network.parameters()]
@@ -116,13 +116,10 @@ class SamBackbone:
         )
 
     def _engine_for(self, *inputs: torch.Tensor) -> Engine:
-        """PyTorch where gradients are wanted, and for good once an adapter or training has changed the network."""
-        if not self._follows_changes and not self._is_as_loaded():
+        """PyTorch where gradients are wanted, and as long as an adapter or training has changed the network."""
+        if not self._is_as_loaded():
             published = partial(decode_as_published, self._mask_decoder, self._dense_pe)
-            self._engine = self._plain = TorchEngine(self.network.image_encoder, published, self.device)
-            self.engine = self._engine.name
-            self._follows_changes = True
-            logger.info("The network was changed after it was loaded, so PyTorch runs it as it is now.")
+            return TorchEngine(self.network.image_encoder, published, self.device)
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
             return self._plain
         return self._engine

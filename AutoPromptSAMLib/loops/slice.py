@@ -1,10 +1,10 @@
 """Slice loop: the object on one slice, from the prompts that a person put there.
 
 A click without a box becomes a search for one: boxes of several sizes around it, and the object's box moved to take
-the click in or to leave it out, are decoded in one batch. Models that know boxes only (LiteMedSAM: a point beside a true
-box lowers the Dice of the sample CT's spleen from .96 to .83, a point alone finds nothing) need this, and those that
-were trained on points gain by it: MobileSAM's own answer to one click has a mean Dice of .49 over 11 sets of images (.31
-when it picks among its three masks), its search .62. Clicks beside a box go to such models as they are.
+the click in or to leave it out, are decoded in one batch. Models that know boxes only (LiteMedSAM: a point beside a
+true box lowers the Dice of the sample CT's spleen from .96 to .83, a point alone finds nothing) need this, and those
+that were trained on points gain by it: MobileSAM's own answer to one click has a mean Dice of .49 over 11 sets of
+images (.31 when it picks among its three masks), its search .62. Clicks beside a box go to such models as they are.
 
 Several boxes mean the union of what is in each: all are decoded in one batch, and the largest logit counts.
 

@@ -30,9 +30,6 @@ KIND = "LoRA adapter"
 TARGETS = r"image_encoder\.(.*\.)?qkv|(sam_)?mask_decoder\.transformer\..*\.(q_proj|v_proj)"
 RANK = 4  # SAMed's
 
-# A backbone whose network was changed runs it by PyTorch from then on; with its own modules back it need not.
-_RUNS_BY = ("_engine", "_plain", "engine", "_follows_changes")
-
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -56,7 +53,6 @@ class LoraAdapter:
             raise ModelError("The model has another LoRA adapter switched on; switch that off first.")
         self.backbone, self.name, self.rank = backbone, name, rank
         self._plain_fingerprint = backbone.fingerprint
-        self._runs_by = {name: getattr(backbone, name) for name in _RUNS_BY}
         inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=TARGETS), network, name)
         # Left behind by peft, it would count as a second adapter the next time.
         del network.peft_config
@@ -88,9 +84,6 @@ class LoraAdapter:
         """
         for parent, child, layer in self._places:
             setattr(parent, child, layer if on else layer.get_base_layer())
-        if not on:
-            for name, value in self._runs_by.items():
-                setattr(self.backbone, name, value)
         self.is_on = on
         changed = f"/{self.name}-{content_sha256(self._own.state_dict())[:16]}" if on else ""
         self.backbone.fingerprint = self._plain_fingerprint + changed
