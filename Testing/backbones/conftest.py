@@ -1,15 +1,36 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 
 from AutoPromptSAMLib.prompts import PixelPrompts
 
-from ..conftest import SentenceCheck
+from ..conftest import SentenceCheck, borrowed_home
 
 __all__ = ["SentenceCheck"]
 
 ROWS, COLS = 150, 200
+
+
+@pytest.fixture(scope="session")
+def engine_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return borrowed_home(tmp_path_factory.mktemp("home"), "weights", "models")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_engines(engine_home: Path) -> Iterator[None]:
+    """Networks with made-up weights are exported, too; a person's cache is no place for them."""
+    before = os.environ.get("AUTOPROMPTSAM_HOME")
+    os.environ["AUTOPROMPTSAM_HOME"] = str(engine_home)
+    yield
+    del os.environ["AUTOPROMPTSAM_HOME"]
+    if before is not None:
+        os.environ["AUTOPROMPTSAM_HOME"] = before
 
 
 def picture(rows: int = ROWS, cols: int = COLS, seed: int = 0) -> np.ndarray:
