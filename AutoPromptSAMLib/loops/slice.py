@@ -4,7 +4,9 @@ A click without a box becomes a search for one: boxes of several sizes around it
 the click in or to leave it out, are decoded in one batch. Models that know boxes only (LiteMedSAM: a point beside a
 true box lowers the Dice of the sample CT's spleen from .96 to .83, a point alone finds nothing) need this, and those
 that were trained on points gain by it: MobileSAM's own answer to one click has a mean Dice of .49 over 11 sets of
-images (.31 when it picks among its three masks), its search .62. Clicks beside a box go to such models as they are.
+images (.31 when it picks among its three masks), its search .62. A simulated user's first four clicks reach .48, .58,
+.71, .71 with MobileSAM's own answers to all points and .63, .70, .74, .77 so (8 sets); only three clicks at random
+places inside the object do better with its own, .54 against .48. Clicks beside a box go to such models as they are.
 
 Several boxes mean the union of what is in each: all are decoded in one batch, and the largest logit counts.
 
