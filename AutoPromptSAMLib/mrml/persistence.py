@@ -7,6 +7,7 @@ scene's own file, so it is saved whichever files a person ticks in Slicer's save
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -19,12 +20,14 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import slicer
+from vtkmodules.vtkCommonCore import vtkOutputWindow, vtkStringOutputWindow
 
 from AutoPromptSAMLib.atomic import storage_error
 from AutoPromptSAMLib.errors import PromptError, StorageError
 from AutoPromptSAMLib.prompts.file import PromptFile
 from AutoPromptSAMLib.prompts.types import check_keys
 
+log = logging.getLogger(__name__)
 SCHEMA = "autopromptsam-scene/1"
 ATTRIBUTE = "AutoPromptSAM.schema"
 VOLUME, SEGMENTATION = "AutoPromptSAM.volume", "AutoPromptSAM.segmentation"
@@ -78,7 +81,7 @@ def save_scene(scene: slicer.vtkMRMLScene, path: str | os.PathLike[str]) -> None
         raise storage_error(path, error) from None
     try:
         whole = Path(folder, path.name)
-        with _names_for_files(scene):
+        with _names_for_files(scene), _messages_to_log():
             written = scene.WriteToMRB(str(whole))
         if not written:
             raise StorageError(f"The scene could not be written to {path}; free some space or choose another place.")
@@ -87,6 +90,18 @@ def save_scene(scene: slicer.vtkMRMLScene, path: str | os.PathLike[str]) -> None
         raise storage_error(path, error) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _messages_to_log() -> Iterator[None]:
+    """What VTK says goes to the log: writing an archive prints four lines a file."""
+    before, window = vtkOutputWindow.GetInstance(), vtkStringOutputWindow()
+    vtkOutputWindow.SetInstance(window)
+    try:
+        yield
+    finally:
+        vtkOutputWindow.SetInstance(before)
+        log.debug(window.GetOutput())
 
 
 def open_scene(scene: slicer.vtkMRMLScene, path: str | os.PathLike[str], clear: bool = True) -> None:

@@ -228,3 +228,8 @@ def test_places_that_cannot_be_written_leave_the_old_file(scene: Any, volume_nod
     with pytest.raises(StorageError, match=r"case\.mrb could not be written"):
         save_scene(scene, tmp_path / "case.mrb")
     assert [p.name for p in tmp_path.iterdir()] == ["case.mrb"]
+
+
+def test_saving_is_quiet(scene: Any, volume_node: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    save_scene(scene, tmp_path / "quiet.mrb")
+    assert "".join(capfd.readouterr()) == ""
