@@ -1,4 +1,4 @@
-"""The command ``autopromptsam``: segment, web, models, sample, demo, doctor.
+"""The command ``autopromptsam``: segment, web, bench, models, sample, demo, doctor.
 
 Exit codes: 0 done, 1 an error that its one sentence explains, 2 wrong usage, 3 done but an object came out empty,
 130 interrupted (what is finished is kept, the same command goes on from there).
@@ -8,33 +8,27 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
 from AutoPromptSAMLib import __version__
+from AutoPromptSAMLib.console import console, download_bar, fetch_weights, local_session, run_object
 from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, ImageError, ModelError, PromptError
 from AutoPromptSAMLib.evaluation.bench_cli import bench
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.intensity import IntensityMapping
     from AutoPromptSAMLib.prompts import Prompt
-    from AutoPromptSAMLib.session.local import LocalSession
     from AutoPromptSAMLib.zoo import ModelCard
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=(__doc__ or "").split("\n")[0])
 models = typer.Typer(no_args_is_help=True, help="List, fetch, remove and explain models.")
 app.add_typer(models, name="models")
 app.add_typer(bench, name="bench")
-# What a program reads goes to standard output, what a person reads on the way to standard error.
-console = Console(stderr=True)
-
 EMPTY, INTERRUPTED = 3, 130
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Model = Annotated[str, typer.Option(help="Model to use; see `autopromptsam models list`.")]
@@ -260,70 +254,6 @@ def doctor(as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-@contextmanager
-def local_session(model: str, device: str) -> Iterator[LocalSession]:
-    """A session with a model of the zoo, fetched when it is not here, and the caches on disk."""
-    from AutoPromptSAMLib.backbones import load_backbone
-    from AutoPromptSAMLib.backbones.cache import EmbeddingCache
-    from AutoPromptSAMLib.session.local import LocalSession
-    from AutoPromptSAMLib.zoo import get_card, home
-
-    fetch_weights(get_card(model))
-    with console.status(f"Loading {model}"):
-        backbone = load_backbone(model, device)
-    session = LocalSession(backbone, EmbeddingCache(home() / "embeddings"), home() / "runs")
-    try:
-        yield session
-    finally:
-        session.close()
-
-
-def run_object(
-    session: LocalSession, name: str, propagate: bool, axis: int | None, slices: tuple[int, int] | None
-) -> tuple[Any, dict[str, Any]]:
-    """Segment one object, with a progress bar and Ctrl-C; its mask as a crop, and a summary for people."""
-    import time
-
-    import numpy as np
-
-    from AutoPromptSAMLib.command_prompts import prompted_planes
-    from AutoPromptSAMLib.geometry import Crop
-
-    started = time.perf_counter()
-    geometry = session.volume.geometry
-    if propagate:
-        first, last = slices if slices is not None else (0, None)
-        with step_bar(name) as report:
-            job = session.propagate(name, axis, first, last, on_progress=lambda p: report(p.done, p.total, p.text))
-            try:
-                result = job.result()
-            except KeyboardInterrupt:
-                job.cancel()
-                job.result()
-                raise
-        mask, count = result.mask, len(result.agreement)
-    else:
-        planes = prompted_planes(session.objects[name].prompts, geometry, axis)
-        mask, count = Crop.empty(), len(planes)
-        with step_bar(name) as report:
-            for number, plane in enumerate(planes):
-                report(number, count, "Slice")
-                found = session.segment(name, plane).result().mask
-                mask = found if mask.is_empty else mask.union(found)
-    voxels = int(mask.count)
-    ml = voxels * float(np.prod(geometry.spacing)) / 1000
-    seconds = round(time.perf_counter() - started, 2)
-    return mask, {"name": name, "voxels": voxels, "ml": round(ml, 2), "slices": count, "seconds": seconds}
-
-
-def fetch_weights(card: ModelCard, *, accept_unverified: bool = False, force: bool = False) -> Path:
-    """The weights of a card, with a progress bar when they have to be downloaded."""
-    from AutoPromptSAMLib.zoo import ensure
-
-    with download_bar(card.title) as progress:
-        return ensure(card, progress, accept_unverified=accept_unverified, force=force)
-
-
 def mapping_from_text(text: str | None) -> IntensityMapping | None:
     """The window of "LEVEL,WIDTH" or a preset's name; None (the default for the image) for None."""
     from AutoPromptSAMLib.intensity import CT_PRESETS, WindowLevel
@@ -375,24 +305,6 @@ def _card_summary(card: ModelCard) -> dict[str, Any]:
         "installed": is_installed(card),
         "path": str(weights_path(card)),
     }
-
-
-@contextmanager
-def download_bar(text: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A progress bar in bytes that appears with the first report."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task(text, total=None, visible=False)
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
-
-
-@contextmanager
-def step_bar(text: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar in slices."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[step]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task(text, total=None, step="")
-        yield lambda done, total, step: bar.update(task, completed=done, total=total, step=step)
 
 
 if __name__ == "__main__":

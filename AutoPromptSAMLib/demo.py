@@ -30,7 +30,7 @@ def run_demo(out: Path, model: str, device: str, console: Console) -> Path:
         raise ModelError(
             "The demo works in Slicer's own scene, which is not installed here; run pip install 'autopromptsam[web]'."
         ) from None
-    from AutoPromptSAMLib.cli import download_bar, local_session, run_object
+    from AutoPromptSAMLib.console import download_bar, local_session, run_object
     from AutoPromptSAMLib.geometry import slice_plane
     from AutoPromptSAMLib.images import load_labels, load_volume, save_segmentation
     from AutoPromptSAMLib.mrml.markups import nodes_from_prompts

@@ -28,7 +28,7 @@ FLOORS: list[tuple[str, list[str]]] = [
     ("evaluation", ["evaluation"]),
     ("mrml", ["mrml"]),
     ("hosts", ["picture", "web"]),
-    ("hosts", ["command_prompts", "demo", "doctor", "cli"]),
+    ("hosts", ["command_prompts", "console", "demo", "doctor", "cli"]),
 ]
 LEVELS = {name: level for level, (_, names) in enumerate(FLOORS) for name in names}
 FLOOR = {name: floor for floor, names in FLOORS for name in names}
