@@ -10,6 +10,7 @@ from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled
 from AutoPromptSAMLib.web.panel import Panel
 
 if TYPE_CHECKING:
+    from AutoPromptSAMLib.backbones import Backbone
     from AutoPromptSAMLib.web.app import WebApp
     from AutoPromptSAMLib.zoo import ModelCard
 
@@ -102,7 +103,7 @@ class ModelsPanel(Panel):
             return
         with state:
             state.model, state.model_title = name, f"{card.title} · {_short(backbone.device)}"
-            state.model_about = f"{card.title} runs on {_long(backbone.device)}; the views are drawn by the CPU."
+            state.model_about = f"{card.title} runs on {_long(backbone)}; the views are drawn by the CPU."
             state.models_open = False
             app.use_backbone(backbone)
 
@@ -166,9 +167,9 @@ def _short(device: Any) -> str:
     return "GPU" if device.type == "cuda" else str(device.type).upper()
 
 
-def _long(device: Any) -> str:
+def _long(backbone: Backbone) -> str:
     import torch
 
-    if device.type == "cuda":
-        return f"the GPU ({torch.cuda.get_device_name(device)})"
-    return f"the CPU ({torch.get_num_threads()} threads; slower than on a GPU)"
+    if backbone.device.type == "cuda":
+        return f"the GPU ({torch.cuda.get_device_name(backbone.device)}; {backbone.engine})"
+    return f"the CPU ({backbone.engine}; slower than on a GPU)"
