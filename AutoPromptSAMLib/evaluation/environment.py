@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from AutoPromptSAMLib import __version__
 
 if TYPE_CHECKING:
-    from AutoPromptSAMLib.backbones import Backbone
+    pass
 
 # What computes masks and metrics. Those that are not installed are left out.
 PACKAGES = (
@@ -80,11 +80,6 @@ def weights(models: Sequence[str]) -> dict[str, str | None]:
     from AutoPromptSAMLib.zoo import expected_sha256, get_card
 
     return {name: expected_sha256(get_card(name)) for name in models}
-
-
-def engine_of(backbone: Backbone) -> str:
-    """What runs a model, in words."""
-    return backbone.engine
 
 
 def _memory_gib() -> float | None:

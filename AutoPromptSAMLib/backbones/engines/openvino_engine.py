@@ -59,7 +59,7 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
-            # Pinned threads of two processes share the first cores and leave the others idle.
+            # Two processes must not be pinned to the same cores.
             "ENABLE_CPU_PINNING": False,
         }
         self._encoder, self._decoder = (

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from AutoPromptSAMLib.evaluation.environment import engine_of
 from AutoPromptSAMLib.evaluation.metrics import AUC_CLICKS, dice_auc, has_video_metrics, score, video_metrics
 from AutoPromptSAMLib.evaluation.quality.records import CaseRow, finite, pack_mask
 from AutoPromptSAMLib.evaluation.quality.slices import (
@@ -68,7 +67,7 @@ def measure_slice(
         prompt=prompt,
         metrics=finite(metrics),
         unit="px" if sample.spacing is None else "mm",
-        engine=engine_of(backbone),
+        engine=backbone.engine,
         seconds=seconds,
         trace=answer.trace,
         given=prompts_to_json(answer.prompts),
@@ -110,7 +109,7 @@ def measure_volume(
         prompt=prompt,
         metrics=finite({**score(answer.mask, truth, case.spacing), **figures}),
         unit="px" if case.spacing is None else "mm",
-        engine=engine_of(session.backbone),
+        engine=session.backbone.engine,
         seconds=seconds,
         trace=answer.trace,
         view=(axis, worst),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.zoo import ModelCard
 
 
-class _Published:
+class _Published(ABC):
     """What the published networks have in common: ``card``, the modules of the prompt encoder and mask decoder."""
 
     title: str
@@ -40,18 +41,19 @@ class _Published:
             self._loop = PublishedBackbone(load_backbone(self.card, self.device, engine="pytorch"), self)
         return self._loop
 
+    @abstractmethod
     def encode(self, image: Image) -> Features:
-        raise NotImplementedError
+        """See ``Contender``."""
 
     def encode_as_card(self, image: Image) -> Features:
         """See ``Contender``."""
         return self.encode(image)
 
+    @abstractmethod
     def decode_tokens(
         self, features: Features, sparse: torch.Tensor, dense: torch.Tensor | None, multimask: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits and quality of N objects with tokens (N, n, 256) in one image, by the published mask decoder."""
-        raise NotImplementedError
 
 
 class MedSamLiteTools(_Published):
