@@ -35,6 +35,7 @@ def run_demo(out: Path, model: str, device: str, console: Console) -> Path:
     from AutoPromptSAMLib.images import load_labels, load_volume, save_segmentation
     from AutoPromptSAMLib.mrml.markups import nodes_from_prompts
     from AutoPromptSAMLib.mrml.persistence import SceneState, save_scene, store_state
+    from AutoPromptSAMLib.mrml.probe import slice_position
     from AutoPromptSAMLib.mrml.scene import create_scene
     from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
     from AutoPromptSAMLib.mrml.volumes import volume_from_node, volume_to_node
@@ -82,8 +83,9 @@ def run_demo(out: Path, model: str, device: str, console: Console) -> Path:
             boxes[organ] = (axis, index, (shown[0, 0], shown[0, 1], shown[1, 0], shown[1, 1]))
             prompts[segment_id] = PromptSet(session.objects[organ].prompts)
             nodes_from_prompts(context.scene, session.objects[organ].prompts, organ)
+            where = f"axial {index}, {slice_position(volume.geometry, axis, index)}"
             table.add_row(
-                organ, f"axial slice {index}", f"{scores[organ]:.3f}", str(about["slices"]), str(about["ml"]),
+                organ, where, f"{scores[organ]:.3f}", str(about["slices"]), str(about["ml"]),
                 str(about["seconds"]),
             )  # fmt: skip
             console.print(f"  {organ}: Dice {scores[organ]:.3f}")

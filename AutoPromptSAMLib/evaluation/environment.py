@@ -7,12 +7,9 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from AutoPromptSAMLib import __version__
-
-if TYPE_CHECKING:
-    pass
 
 # What computes masks and metrics. Those that are not installed are left out.
 PACKAGES = (

@@ -9,12 +9,13 @@ import numpy as np
 import slicer
 from numpy.typing import ArrayLike
 
-from AutoPromptSAMLib.geometry.grid import FloatArray
+from AutoPromptSAMLib.geometry import VolumeGeometry
+from AutoPromptSAMLib.geometry.grid import ANATOMICAL_AXES, FloatArray
 from AutoPromptSAMLib.mrml.labelmaps import LABELMAP, image_to_local
 from AutoPromptSAMLib.mrml.transforms import array_from_matrix, node_to_world
 from AutoPromptSAMLib.mrml.volumes import geometry_from_node
 
-AXES = ("LR", "PA", "IS")
+AXES = ("LR", "PA", "IS")  # letters of the two ends of the world axes
 OBLIQUE = math.sin(math.radians(10))  # a direction off an axis by less than this is that axis alone. A choice.
 BAR_OF_VIEW = 0.2  # of the view's width that a scale bar has at most. A choice.
 
@@ -78,6 +79,19 @@ def orientation_letters(slice_node: slicer.vtkMRMLSliceNode) -> tuple[str, str, 
     """
     right, up = array_from_matrix(slice_node.GetSliceToRAS())[:3, :2].T
     return _letters(-right), _letters(right), _letters(up), _letters(-up)
+
+
+def slice_position(geometry: VolumeGeometry, axis: int, index: int) -> str:
+    """Where the middle of slice ``index`` along array axis ``axis`` lies on the patient's axis: "S -12.5 mm".
+
+    Unlike the number of the slice it stays when Slicer turns a grid, as it does with left-handed ones in scene files.
+    """
+    name = next(name for name in ANATOMICAL_AXES if geometry.array_axis(name) == axis)
+    ijk = (np.array(geometry.shape[::-1]) - 1) / 2
+    ijk[2 - axis] = index
+    world = ANATOMICAL_AXES[name]
+    mm = round(float(geometry.ras_from_ijk(ijk[None])[0][world]), 1) + 0.0  # no -0.0
+    return f"{AXES[world][1]} {mm:.1f} mm"
 
 
 def scale_bar(slice_node: slicer.vtkMRMLSliceNode) -> tuple[float, float]:

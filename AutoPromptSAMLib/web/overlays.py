@@ -46,7 +46,8 @@ HELP = """
 </v-dialog>
 """
 HINTS = """
-<div v-if="hint_step > 0 && has_image" class="aps-hint-shade">
+<div v-if="hint_step > 0 && has_image && !(models_open || open_open || export_open || help_open)"
+  class="aps-hint-shade">
   <div class="aps-hint" :class="'aps-hint-' + hint_step" data-testid="hint" role="dialog" aria-label="First steps">
     <small>{{ hint_step }} of 3</small>
     <h3>{{ ['', 'Draw a box', 'Go through the volume', 'Correct what is wrong'][hint_step] }}</h3>

@@ -9,7 +9,7 @@ from vtkmodules.vtkCommonCore import vtkCommand
 
 from AutoPromptSAMLib.geometry import VolumeGeometry
 from AutoPromptSAMLib.mrml.planes import show_index, shown_index
-from AutoPromptSAMLib.mrml.probe import mm_per_pixel, orientation_letters, ras_at, scale_bar
+from AutoPromptSAMLib.mrml.probe import mm_per_pixel, orientation_letters, ras_at, scale_bar, slice_position
 from AutoPromptSAMLib.session.seeds import seed_slices
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 FIRST = 20.0  # priority of an observer that only looks: before tools that keep an event to themselves
 SLICE_TEMPLATE = """
-<div class="aps-view-name"><span class="aps-dot" style="background:COLOR"></span>TITLE</div>
+<div class="aps-view-name"><span class="aps-dot" style="background:COLOR"></span>TITLE
+  <small data-testid="view-NAME-position">{{ view_NAME.position }}</small></div>
 <div class="aps-view-tools">
   <v-btn size="small" variant="text" icon="mdi-fit-to-page-outline" data-testid="view-NAME-fit" aria-label="Fit"
     @click="trigger('view_fit')"></v-btn>
@@ -37,7 +38,9 @@ SLICE_TEMPLATE = """
   <input type="range" min="0" :max="view_NAME.count - 1" step="1" :value="view_NAME.index"
     data-testid="view-NAME-slice"
     aria-label="TITLE slice" @input="trigger('slice_jump', ['NAME', Number($event.target.value)])"/>
-  <output data-testid="view-NAME-index">{{ view_NAME.index }}<small> / {{ view_NAME.count - 1 }}</small></output>
+  <output data-testid="view-NAME-index"
+    title="Counted along the voxels, which Slicer may turn when it reads a scene; the position in mm stays">
+    {{ view_NAME.index }}<small> / {{ view_NAME.count - 1 }}</small></output>
 </div>
 """
 
@@ -74,15 +77,17 @@ class SliceControl:
 
     def summary(self) -> dict[str, Any]:
         """What the page shows."""
-        letters, scale = ("", "", "", ""), {"width": 0, "text": ""}
+        letters, scale, position = ("", "", "", ""), {"width": 0, "text": ""}, ""
         if self._geometry is not None:
             letters = orientation_letters(self.node)
+            position = slice_position(self._geometry, self.axis, self._index)
             length, pixels = scale_bar(self.node)
             text = f"{length:g} mm" if length < 10 else f"{length / 10:g} cm"
             scale = {"width": round(pixels / (self.adapter.scale_factor if self.adapter else 1)), "text": text}
         return {
             "index": self._index,
             "count": self.count,
+            "position": position,
             "strip": self._strip,
             "letters": dict(zip(("left", "right", "top", "bottom"), letters, strict=True)),
             "scale": scale,

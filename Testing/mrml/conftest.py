@@ -15,7 +15,7 @@ from AutoPromptSAMLib.mrml.scene import create_scene
 from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
 from AutoPromptSAMLib.mrml.volumes import volume_to_node
 
-from .segmenting import Host
+from .segmenting import Desk, Host
 
 
 @pytest.fixture
@@ -103,3 +103,20 @@ def host(scene: Any) -> Iterator[Host]:
     host = Host(scene)
     yield host
     host.close()
+
+
+@pytest.fixture
+def desk(scene: Any) -> Iterator[Desk]:
+    """A segmenter on an image of a bright block."""
+    desk = Desk(scene)
+    yield desk
+    desk.close()
+
+
+@pytest.fixture
+def fresh() -> Iterator[Desk]:
+    """The same image after a restart."""
+    with create_scene() as context:
+        desk = Desk(context.scene)
+        yield desk
+        desk.close()

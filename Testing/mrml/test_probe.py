@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import slicer
 
 from AutoPromptSAMLib.geometry import Crop, Volume, VolumeGeometry
+from AutoPromptSAMLib.mrml.persistence import open_scene, save_scene
 from AutoPromptSAMLib.mrml.probe import (
     display_at,
     mm_per_pixel,
@@ -18,7 +20,9 @@ from AutoPromptSAMLib.mrml.probe import (
     ras_at,
     read_out,
     scale_bar,
+    slice_position,
 )
+from AutoPromptSAMLib.mrml.scene import create_scene
 from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
 from AutoPromptSAMLib.mrml.transforms import matrix_from_array
 from AutoPromptSAMLib.mrml.volumes import geometry_from_node, volume_to_node
@@ -151,3 +155,29 @@ def test_scale_bar_is_round_and_fits(slice_node: Any, width_mm: float, bar: floa
     assert length == pytest.approx(bar)
     assert pixels == pytest.approx(600 * bar / width_mm)
     assert 600 / 13 < pixels <= 120.001
+
+
+def test_position_of_a_slice_is_the_same_after_slicer_turned_the_grid(
+    writer: SegmentWriter, scene: Any, tmp_path: Path
+) -> None:
+    before = geometry_from_node(writer.volume_node)
+    save_scene(scene, tmp_path / "scene.mrb")
+    with create_scene() as other:
+        open_scene(other.scene, tmp_path / "scene.mrb")
+        after = geometry_from_node(other.scene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode"))
+    turned = []
+    for axis, count in enumerate(before.shape):
+        old, new = ([slice_position(g, axis, index) for index in range(count)] for g in (before, after))
+        assert new in (old, old[::-1])
+        assert len(set(old)) == count
+        turned.append(new != old)
+    assert sum(turned) == 1, "Slicer turns one axis of a left-handed grid"
+
+
+def test_position_of_a_slice_is_in_mm_along_the_axis_of_the_patient() -> None:
+    affine = np.array([[0, 0, -3.0, 7], [0.5, 0, 0, -1], [0, 2.0, 0, -4], [0, 0, 0, 1]])  # i: A, j: S, k: L
+    geometry = VolumeGeometry((4, 5, 6), affine)
+    assert slice_position(geometry, geometry.array_axis("axial"), 3) == "S 2.0 mm"
+    assert slice_position(geometry, geometry.array_axis("coronal"), 1) == "A -0.5 mm"
+    assert slice_position(geometry, geometry.array_axis("sagittal"), 3) == "R -2.0 mm"
+    assert slice_position(geometry, geometry.array_axis("axial"), 2) == "S 0.0 mm"

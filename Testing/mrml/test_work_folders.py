@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,8 @@ import pytest
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, ImageError, StorageError
 from AutoPromptSAMLib.mrml.autosave import new_work_folder, unfinished_work
-from AutoPromptSAMLib.mrml.scene import create_scene
 
 from .segmenting import Desk, draw, resume, saving
-
-
-@pytest.fixture
-def desk(scene: Any) -> Iterator[Desk]:
-    desk = Desk(scene)
-    yield desk
-    desk.close()
-
-
-@pytest.fixture
-def fresh() -> Iterator[Desk]:
-    """The same image after a restart."""
-    with create_scene() as context:
-        desk = Desk(context.scene)
-        yield desk
-        desk.close()
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .served import browser
+from .served import Desk, Served, browser, browser_path
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
+    if browser_path() is None and not os.environ.get("AUTOPROMPTSAM_NEED_BROWSER"):
+        pytest.skip("there is no Chromium here; install the package chromium")
     with browser() as chromium:
         yield chromium
+
+
+@pytest.fixture(scope="module")
+def desk(chromium: Any, shared_home: Path) -> Iterator[Desk]:
+    """A page for all tests of a file, on which each opens an image of its own."""
+    served = Served(home=shared_home)
+    desk = Desk(chromium, served.address)
+    yield desk
+    assert desk.errors == []
+    desk.close()
+    served.stop()
+    assert "Traceback" not in "".join(served.output)
 
 
 @pytest.fixture

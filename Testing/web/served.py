@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+PATIENCE_S = 30.0  # for what comes in a moment on a machine that does nothing else
+AWAY = (2, 2)  # on the page, over no view
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = [
     "--no-sandbox",
@@ -32,8 +35,8 @@ FLAGS = [
 # was. Grey images have no colour of their own. A spot is five pixels: late frames may still show the thin rubber band.
 WATCH = """
 async ([view, x, y, coloured, timeout]) => {
-  const box = document.querySelector(`[data-testid=view-${view}-slice]`).closest('.aps-over').parentElement;
-  const picture = () => box.querySelector('img[src^="blob:"], canvas');
+  const picture = () => document.querySelector(`[data-testid=view-${view}-slice]`)?.closest('.aps-over').parentElement
+    .querySelector('img[src^="blob:"], canvas');
   const canvas = new OffscreenCanvas(17, 17);
   const pen = canvas.getContext('2d', {willReadFrequently: true});
   const seen = () => {
@@ -57,6 +60,16 @@ async ([view, x, y, coloured, timeout]) => {
     };
     look();
   });
+}
+"""
+# Whether the picture of a view is of the size that the view has now.
+DRAWN = """
+(view) => {
+  const box = document.querySelector(`[data-testid=view-${view}-slice]`)?.closest('.aps-over').parentElement;
+  const image = box?.querySelector('img[src^="blob:"], canvas'), frame = box?.getBoundingClientRect();
+  if (!image || !frame.height || image.complete === false) return false;
+  const sides = [image.naturalWidth || image.width, image.naturalHeight || image.height];
+  return Math.abs(sides[0] / sides[1] / (frame.width / frame.height) - 1) < 0.02;
 }
 """
 
@@ -174,8 +187,9 @@ def _forward(source: socket.socket, sink: socket.socket) -> None:
 @contextmanager
 def browser() -> Iterator[Any]:
     """A Chromium of Playwright's; the Debian package's, not one that Playwright would download."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=1000 * PATIENCE_S)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser_path(), args=FLAGS)
         yield chromium
@@ -186,6 +200,7 @@ class Desk:
     """A page of the application with a person's hands on it. Voxels are (i, j, k)."""
 
     def __init__(self, browser: Any, address: str, size: tuple[int, int] = (1600, 900), hints: bool = False) -> None:
+        self.address = address
         self.context = browser.new_context(viewport={"width": size[0], "height": size[1]}, accept_downloads=True)
         self.page = self.context.new_page()
         self.errors: list[str] = []
@@ -203,11 +218,11 @@ class Desk:
         """An element of the page."""
         return self.page.get_by_test_id(testid)
 
-    def wait_ready(self, seconds: float = 60) -> None:
+    def wait_ready(self, seconds: float = 120) -> None:
         """Until the shown slice is prepared and nothing is being done."""
         self.page.wait_for_selector("[data-testid=status][data-phase=ready]", timeout=1000 * seconds)
 
-    def wait_image(self, seconds: float = 60) -> None:
+    def wait_image(self, seconds: float = 120) -> None:
         """Until an image is open and its model is there."""
         self.page.wait_for_selector("[data-testid=tool-box]:not([disabled])", timeout=1000 * seconds)
         self.wait_ready(seconds)
@@ -224,22 +239,44 @@ class Desk:
 
     def read_out(self, view: str, x: float, y: float) -> np.ndarray:
         """The voxel (i, j, k) under the mouse, as the page says it."""
-        self.page.mouse.move(x + 1, y)
+        cursor = self.get("cursor-ijk")
+        end = time.monotonic() + PATIENCE_S
+        while True:  # until there is none, else it could be the one of a moment before, which may come late
+            self.page.mouse.move(x + 1, y)
+            self.page.mouse.move(*AWAY)
+            self.page.wait_for_timeout(150)
+            if not cursor.count():
+                break
+            assert time.monotonic() < end, "the read-out stays when the mouse is gone"
         self.page.mouse.move(x, y)
-        self.page.wait_for_timeout(250)
-        return np.array([float(n) for n in re.findall(r"-?\d+", self.get("cursor-ijk").inner_text())])
+        cursor.wait_for()
+        return np.array([float(n) for n in re.findall(r"-?\d+", cursor.inner_text())])
 
     def calibrate(self, view: str) -> None:
-        """Learn from the read-out under two points where voxels are on the page."""
+        """Learn from the read-out under some points where voxels are on the page."""
+        end = time.monotonic() + PATIENCE_S
+        while (found := self._measured(view)) is None:  # a view may just get another size, a late read-out come
+            assert time.monotonic() < end, "the read-out does not follow the mouse"
+            self.page.wait_for_timeout(200)
+        self._maps[view] = found
+
+    def _measured(self, view: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Scale (2, 3) and offset (2,) from voxels to the page; None when a third point is not where they say."""
+        self.page.wait_for_function(DRAWN, arg=view)
         frame = self.frame(view)
-        spots = [(frame["x"] + frame["width"] * part, frame["y"] + frame["height"] * part) for part in (0.4, 0.65)]
-        (a, b) = (self.read_out(view, *spot) for spot in spots)
+        parts = np.array([(0.4, 0.4), (0.65, 0.65), (0.5, 0.6)])
+        spots = np.array([frame["x"], frame["y"]]) + parts * [frame["width"], frame["height"]]
+        voxels = np.array([self.read_out(view, *spot) for spot in spots.tolist()])
+        way = voxels[1] - voxels[0]
+        moving = [axis for axis in range(3) if abs(way[axis]) > 5]
+        if len(moving) != 2 or self.frame(view) != frame:
+            return None
         scale = np.zeros((2, 3))
-        moving = [axis for axis in range(3) if abs(b[axis] - a[axis]) > 5]
-        assert len(moving) == 2, f"the read-out does not follow the mouse: {a} {b}"
-        for row, axis in enumerate(sorted(moving)):
-            scale[row, axis] = (spots[1][row] - spots[0][row]) / (b[axis] - a[axis])
-        self._maps[view] = (scale, np.array(spots[0]) - scale @ a)
+        for row, axis in enumerate(moving):
+            scale[row, axis] = (spots[1] - spots[0])[row] / way[axis]
+        offset = spots[0] - scale @ voxels[0]
+        away = np.abs(scale @ voxels[2] + offset - spots[2]) / np.abs(scale).max(axis=1)
+        return (scale, offset) if away.max() < 2 else None  # voxels; each read-out is off by up to a half
 
     def place(self, view: str, ijk: Any) -> tuple[float, float]:
         """Page position of a voxel of the slice that a view shows."""
@@ -262,8 +299,33 @@ class Desk:
                 `[data-testid=view-${view}-index]`).textContent.trim().split('/')[0].trim() === `${index}`""",
             arg=[view, index],
         )
-        self.page.wait_for_timeout(300)
+        self.page.wait_for_timeout(300)  # a slice that is shown for a moment is prepared
         self.wait_ready()
+
+    def bring(self, path: Path, by: str = "file-input") -> None:
+        """Give a file, or a folder, to the page; what comes of it is to be waited for."""
+        self.page.wait_for_selector("[data-testid=status]:not([data-phase=opening])")  # until then it takes none
+        self.page.set_input_files(f"[data-testid={by}]", str(path))
+
+    def told(self, *texts: str) -> str:
+        """Wait for a toast with all these texts, which is put away with all others; the whole of it."""
+        found = self.page.wait_for_function(
+            """(texts) => [...document.querySelectorAll('[data-testid=toast] > span')].map((span) => span.textContent)
+                .find((said) => texts.every((text) => said.includes(text)))""",
+            arg=list(texts),
+        )
+        self.put_away()
+        return str(found.json_value())
+
+    def put_away(self) -> None:
+        """Close all toasts."""
+        # Not by the mouse: a toast may go by itself before it is there.
+        self.page.evaluate("() => document.querySelectorAll('[data-testid=toast-close]').forEach((b) => b.click())")
+        self.page.wait_for_function("() => !document.querySelector('[data-testid=toast]')")
+
+    def forget(self) -> None:
+        """Voxels are elsewhere on the page from now on."""
+        self._maps.clear()
 
     def drag(self, view: str, start: Any, end: Any, steps: int = 6) -> None:
         """Press at one voxel, let go at another."""
@@ -278,7 +340,7 @@ class Desk:
         self.page.mouse.down()
         self.page.mouse.up()
 
-    def wait_coloured(self, view: str, at: Any, coloured: bool = True, seconds: float = 20) -> float:
+    def wait_coloured(self, view: str, at: Any, coloured: bool = True, seconds: float = 60) -> float:
         """Until a mask covers a voxel (or no longer does); ms since the mouse button came up, -1 when it never did."""
         return float(self.page.evaluate(WATCH, [view, *self.place(view, at), coloured, 1000 * seconds]))
 

@@ -1,4 +1,4 @@
-"""The page without a browser: who may come in, the shortcuts, the templates, and the application behind them."""
+"""The page without a browser: the shortcuts, the templates, and the application behind them."""
 
 from __future__ import annotations
 
@@ -13,94 +13,19 @@ import numpy as np
 import pytest
 
 pytest.importorskip("trame_slicer")
-from aiohttp import WSMsgType, web
-from aiohttp.test_utils import TestClient, TestServer
 from trame.app import get_server
 
 from AutoPromptSAMLib.geometry import Crop, Volume, VolumeGeometry, slice_plane
 from AutoPromptSAMLib.prompts import Box
-from AutoPromptSAMLib.web import access, shortcuts, tools
+from AutoPromptSAMLib.web import app as app_module
+from AutoPromptSAMLib.web import shortcuts, tools
 from AutoPromptSAMLib.web.app import WebApp
 from AutoPromptSAMLib.web.state import INITIAL
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from threshold_backbone import BRIGHT, ThresholdBackbone
 
-TOKEN = "a-token-that-nobody-guesses"
-STATIC = Path(access.__file__).with_name("static")
-
-
-# -- who may come in ------------------------------------------------------------------------------------------------
-
-
-def visit(test: Callable[[TestClient[Any, Any]], Any]) -> None:
-    """Run ``test`` with a client of a guarded server that has a page and a web socket."""
-
-    async def socket(request: web.Request) -> web.WebSocketResponse:
-        answer = web.WebSocketResponse()
-        await answer.prepare(request)
-        await answer.send_str("hello")
-        await answer.close()
-        return answer
-
-    async def page(_request: web.Request) -> web.Response:
-        return web.Response(text="page")
-
-    async def run() -> None:
-        app = web.Application(middlewares=[access.guard(TOKEN)])
-        app.add_routes([web.get("/index.html", page), web.get("/ws", socket)])
-        async with TestClient(TestServer(app)) as client:
-            await test(client)
-
-    asyncio.run(run())
-
-
-@pytest.mark.parametrize("query", ["", "?token=", "?token=wrong", f"?token={TOKEN}x", "?Token=" + TOKEN])
-def test_nobody_comes_in_without_the_token(query: str) -> None:
-    async def test(client: TestClient[Any, Any]) -> None:
-        for path in ("/index.html", "/ws", "/not-there"):
-            answer = await client.get(path + query)
-            assert answer.status == 403
-            assert "page" not in await answer.text()
-
-    visit(test)
-
-
-def test_the_token_in_the_address_opens_the_page_and_what_follows_it() -> None:
-    async def test(client: TestClient[Any, Any]) -> None:
-        answer = await client.get(f"/index.html?token={TOKEN}")
-        assert await answer.text() == "page"
-        cookie = answer.headers["Set-Cookie"]
-        assert "HttpOnly" in cookie
-        assert "SameSite=Strict" in cookie
-        assert await (await client.get("/index.html")).text() == "page"
-        async with client.ws_connect("/ws") as socket:
-            message = await socket.receive()
-            assert (message.type, message.data) == (WSMsgType.TEXT, "hello")
-
-    visit(test)
-
-
-def test_the_page_of_another_site_gets_no_web_socket() -> None:
-    async def test(client: TestClient[Any, Any]) -> None:
-        await client.get(f"/index.html?token={TOKEN}")
-        answer = await client.get("/ws", headers={"Origin": "http://evil.example"})
-        assert answer.status == 403
-
-    visit(test)
-
-
-def test_the_page_is_told_where_its_web_socket_is_and_the_key_of_it() -> None:
-    async def run() -> None:
-        app = web.Application(middlewares=[access.guard(TOKEN)])
-        access.install_connection(app, "the key")
-        async with TestClient(TestServer(app)) as client:
-            assert (await client.post("/paraview/")).status == 403
-            origin = {"Origin": str(client.make_url("")).rstrip("/")}
-            answer = await client.post(f"/paraview/?token={TOKEN}", headers=origin)
-            assert await answer.json() == {"sessionURL": "ws://USE_HOST/ws", "secret": "the key"}
-
-    asyncio.run(run())
+STATIC = Path(app_module.__file__).with_name("static")
 
 
 # -- shortcuts ------------------------------------------------------------------------------------------------------
@@ -268,13 +193,16 @@ def test_an_image_fills_the_page(opened: WebApp) -> None:
     assert "64 × 64 × 40 voxels of 1 × 1 × 2 mm" in state.image_about
     assert (state.view_axial["count"], state.view_axial["index"]) == (40, 20)
     assert state.view_coronal["count"] == 64
+    assert [state[f"view_{name}"]["position"] for name in ("axial", "coronal", "sagittal")] == [
+        "S 40.0 mm", "A 32.0 mm", "R 32.0 mm"
+    ]  # fmt: skip
     assert state.view_axial["letters"] == {"left": "R", "right": "L", "top": "A", "bottom": "P"}
     assert (state.propagate_first, state.propagate_last) == (0, 39)
 
 
 def test_the_slider_and_the_keys_go_through_the_slices(opened: WebApp) -> None:
     do(opened, "slice_jump", "axial", 7)
-    assert opened.state.view_axial["index"] == 7
+    assert (opened.state.view_axial["index"], opened.state.view_axial["position"]) == (7, "S 14.0 mm")
     do(opened, "aps_key", "arrowup")
     assert opened.state.view_axial["index"] == 8
     do(opened, "slice_jump", "axial", 4000)

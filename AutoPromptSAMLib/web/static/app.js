@@ -24,6 +24,12 @@
       if (name === "escape") dialog.querySelector("[aria-label=Close]")?.click();
       return;
     }
+    if (!dialog && name === "escape" && trame.state.get("hint_step") > 0 && document.querySelector(".aps-hint")) {
+      window.apsHints.end(); // and nothing else: what Escape ends otherwise is not what is looked at
+      event.preventDefault();
+      event.stopPropagation();
+      return;
+    }
     const inView = target.closest(".aps-view");
     if (target.closest(".v-overlay__content, .aps-hint")) return; // a dialog or a menu has the keys
     if (target.closest("button, a, summary, [role=button], input:not([type=range])") && ["space", "enter"].includes(name)) return;
