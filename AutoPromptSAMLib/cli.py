@@ -1,4 +1,4 @@
-"""The command ``autopromptsam``: segment, web, bench, models, sample, demo, doctor.
+"""The command ``autopromptsam``: segment, web, bench, models, supports, sample, demo, doctor.
 
 Exit codes: 0 done, 1 an error that its one sentence explains, 2 wrong usage, 3 done but an object came out empty,
 130 interrupted (what is finished is kept, the same command goes on from there).
@@ -15,12 +15,21 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from AutoPromptSAMLib import __version__
+from AutoPromptSAMLib import __version__, learning_commands
 from AutoPromptSAMLib.console import console, download_bar, fetch_weights, local_session, run_object
 from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, ImageError, ModelError, PromptError
 from AutoPromptSAMLib.evaluation.bench_cli import bench
+from AutoPromptSAMLib.support_commands import (
+    PairsCommand,
+    chosen_supports,
+    doubtful_slices,
+    names_from_text,
+    run_automatic,
+    supports,
+)
 
 if TYPE_CHECKING:
+    from AutoPromptSAMLib.geometry import Crop
     from AutoPromptSAMLib.intensity import IntensityMapping
     from AutoPromptSAMLib.prompts import Prompt
     from AutoPromptSAMLib.zoo import ModelCard
@@ -29,6 +38,9 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=(__
 models = typer.Typer(no_args_is_help=True, help="List, fetch, remove and explain models.")
 app.add_typer(models, name="models")
 app.add_typer(bench, name="bench")
+app.command()(learning_commands.learn)
+app.command()(learning_commands.train)
+app.add_typer(supports, name="supports")
 EMPTY, INTERRUPTED = 3, 130
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Model = Annotated[str, typer.Option(help="Model to use; see `autopromptsam models list`.")]
@@ -59,7 +71,7 @@ def version(show: Annotated[bool, typer.Option("--version", help="Show the versi
         raise typer.Exit
 
 
-@app.command()
+@app.command(cls=PairsCommand)
 def segment(
     image: Annotated[Path, typer.Argument(help="NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF, or a DICOM folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write: .seg.nrrd or .nii.gz.")],
@@ -69,7 +81,15 @@ def segment(
     prompts: Annotated[Path | None, typer.Option(help="A prompts file (JSON), as --save-prompts writes it.")] = None,
     propagate: Annotated[bool, typer.Option("--propagate", help="Go on to all slices, in both directions.")] = False,
     view: Annotated[str | None, typer.Option(help="Slices to go through: axial, sagittal or coronal.")] = None,
-    slices: Annotated[str | None, typer.Option(help="First and last slice to propagate to, as in 10-60.")] = None,
+    slices: Annotated[str | None, typer.Option(help="First and last slice to go to, as in 10-60.")] = None,
+    support: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="IMAGE MASK", help="An annotated image that prompts this one; repeatable."),
+    ] = None,
+    support_mask: Annotated[list[Path] | None, typer.Option(hidden=True)] = None,
+    support_set: Annotated[str | None, typer.Option("--supports", help="A set of `autopromptsam supports`.")] = None,
+    task: Annotated[Path | None, typer.Option(help="A network that has learned what the supports show.")] = None,
+    objects: Annotated[str | None, typer.Option(help="Names of the supports' labels, or which to find: a,b.")] = None,
     window: Annotated[str | None, typer.Option(help='LEVEL,WIDTH or a CT preset such as "lung".')] = None,
     series: Annotated[str | None, typer.Option(help="UID of the DICOM series, when the folder has several.")] = None,
     model: Model = "lite-medsam",
@@ -77,7 +97,7 @@ def segment(
     save_prompts: Annotated[Path | None, typer.Option(help="Also write the prompts to this file.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Segment an image from boxes, clicks or a prompts file; the result has the geometry of the image."""
+    """Segment an image from boxes, clicks, a prompts file or supports; the result has the geometry of the image."""
     from AutoPromptSAMLib.command_prompts import box_from_text, point_from_text
     from AutoPromptSAMLib.images import load_volume, save_segmentation
     from AutoPromptSAMLib.prompts.file import load_prompts
@@ -93,8 +113,10 @@ def segment(
     given += [point_from_text(text, geometry, True) for text in point or []]
     given += [point_from_text(text, geometry, False) for text in negative_point or []]
     file = None if prompts is None else load_prompts(prompts)
-    if not given and file is None:
-        raise PromptError("There are no prompts; give a --box, a --point or a --prompts file.")
+    wanted = names_from_text(objects)
+    shown = chosen_supports(support or [], support_mask or [], support_set, task, wanted)
+    if not given and file is None and shown is None:
+        raise PromptError("There are no prompts; give a --box, a --point, a --prompts file or a --support.")
     with local_session(model, device) as session:
         session.set_image(volume, mapping_from_text(window))
         if file is not None:
@@ -102,9 +124,12 @@ def segment(
                 console.print(f"[yellow]{remark}[/]")
         for name, prompt in given:
             session.add_prompt(name, prompt)
-        masks = {}
-        summary = []
-        for name in session.objects:
+        masks: dict[str, Crop] = {}
+        summary: list[dict[str, Any]] = []
+        if shown is not None:
+            session.set_supports(shown)
+            masks, summary = run_automatic(session, wanted, axis, _slice_range(slices))
+        for name in [each for each in session.objects if each not in masks]:
             masks[name], about = run_object(session, name, propagate, axis, _slice_range(slices))
             summary.append(about)
         save_segmentation(output, masks, geometry)
@@ -115,13 +140,18 @@ def segment(
     if as_json:
         typer.echo(json.dumps({"output": str(output), "model": model, "device": used, "objects": summary}, indent=1))
     else:
-        table = Table("object", "ml", "voxels", "slices", "seconds", title=f"{output} ({used})")
+        columns = ["ml", "voxels", "slices", "seconds"]
+        if shown is not None:
+            columns += ["confidence", "look at slices"]
+            summary = [{**about, "look at slices": doubtful_slices(about)} for about in summary]
+        table = Table("object", *columns, title=f"{output} ({used})")
         for about in summary:
-            table.add_row(*(str(about[key]) for key in ("name", "ml", "voxels", "slices", "seconds")))
+            table.add_row(about["name"], *(str(about.get(key, "")) for key in columns))
         console.print(table)
     empty = [about["name"] for about in summary if not about["voxels"]]
     if empty:
-        console.print(f"[yellow]Nothing was found for {', '.join(empty)}; draw tighter boxes or click inside.[/]")
+        remedy = "draw tighter boxes or click inside" if shown is None else "give more or other supports, or a box"
+        console.print(f"[yellow]Nothing was found for {', '.join(empty)}; {remedy}.[/]")
         raise typer.Exit(EMPTY)
 
 

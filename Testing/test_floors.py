@@ -23,12 +23,14 @@ FLOORS: list[tuple[str, list[str]]] = [
     ("ground", ["datasets"]),
     ("models", ["backbones"]),
     ("models", ["prompters"]),
+    ("models", ["training"]),
+    ("models", ["supports"]),
     ("loops", ["loops"]),
     ("session", ["session"]),
     ("evaluation", ["evaluation"]),
     ("mrml", ["mrml"]),
     ("hosts", ["picture", "web"]),
-    ("hosts", ["command_prompts", "console", "demo", "doctor", "cli"]),
+    ("hosts", ["command_prompts", "console", "demo", "doctor", "learning_commands", "support_commands", "cli"]),
 ]
 LEVELS = {name: level for level, (_, names) in enumerate(FLOORS) for name in names}
 FLOOR = {name: floor for floor, names in FLOORS for name in names}

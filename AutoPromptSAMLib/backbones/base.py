@@ -117,49 +117,64 @@ class PromptEmbedding:
     ``sparse`` is (N, n, 256). Objects with fewer than n tokens are padded at the end and say so in ``lengths``; None
     means that every object has n tokens. The decoder never sees the padding: a further token, "not a point" included,
     changes SAM's logits. ``dense`` is (N, 256, h, w), or None for the model's own no-mask vector.
+
+    ``memory`` (N, m, 256) are m tokens an object that say what the object is like rather than where it is, or None.
+    Each backbone decides where they go: models without a memory append them to the sparse tokens; SAM 2 puts them in
+    place of its memory of earlier frames, each split into four tokens of its 64 channels. Whoever makes them may
+    narrow them by a map of its own instead: (N, m, 64) is for SAM 2 only. Their order does not matter.
     """
 
     sparse: torch.Tensor
     dense: torch.Tensor | None = None
     lengths: tuple[int, ...] | None = None
+    memory: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.lengths is not None and len(self.lengths) != self.sparse.shape[0]:
             raise ValueError(f"{len(self.lengths)} lengths for {self.sparse.shape[0]} objects")
+        if self.memory is not None and (self.memory.ndim != 3 or len(self.memory) != self.sparse.shape[0]):
+            raise ValueError(f"a memory of shape {tuple(self.memory.shape)} for {self.sparse.shape[0]} objects")
 
     def __len__(self) -> int:
         return int(self.sparse.shape[0])
 
     @property
     def token_counts(self) -> tuple[int, ...]:
-        """Number of sparse tokens of each object."""
+        """Number of sparse tokens of each object; those in ``memory`` do not count."""
         return self.lengths if self.lengths is not None else (int(self.sparse.shape[1]),) * len(self)
 
     @staticmethod
-    def from_tokens(tokens: Sequence[torch.Tensor], dense: torch.Tensor | None = None) -> PromptEmbedding:
+    def from_tokens(
+        tokens: Sequence[torch.Tensor], dense: torch.Tensor | None = None, memory: torch.Tensor | None = None
+    ) -> PromptEmbedding:
         """Build from one (n_i, 256) tensor an object; the numbers n_i may differ. ValueError without objects."""
         import torch
 
         if not tokens:
             raise ValueError("an embedding needs at least one object")
         sparse = torch.nn.utils.rnn.pad_sequence(list(tokens), batch_first=True)
-        return PromptEmbedding(sparse, dense, tuple(int(t.shape[0]) for t in tokens))
+        return PromptEmbedding(sparse, dense, tuple(int(t.shape[0]) for t in tokens), memory)
 
     def tokens(self, index: int) -> torch.Tensor:
         """Sparse tokens (n_i, 256) of one object, without padding."""
         return self.sparse[index, : self.token_counts[index]]
 
     def join(self, other: PromptEmbedding) -> PromptEmbedding:
-        """Both prompts together: sparse tokens concatenate, ``other``'s dense prompt overrides.
+        """Both prompts together: sparse and memory tokens concatenate, ``other``'s dense prompt overrides.
 
-        Raises ValueError when the number of objects differs.
+        Raises ValueError when the number of objects or the width of their memory differs.
         """
         if len(self) != len(other):
             raise ValueError(f"prompts of {len(self)} and of {len(other)} objects cannot be joined")
         import torch
 
+        memories = [memory for memory in (self.memory, other.memory) if memory is not None]
+        if len({memory.shape[2] for memory in memories}) > 1:
+            raise ValueError("memory tokens of different widths cannot be joined; narrow all of them or none")
         joined = [torch.cat([self.tokens(n), other.tokens(n)]) for n in range(len(self))]
-        return PromptEmbedding.from_tokens(joined, self.dense if other.dense is None else other.dense)
+        return PromptEmbedding.from_tokens(
+            joined, self.dense if other.dense is None else other.dense, torch.cat(memories, 1) if memories else None
+        )
 
 
 @dataclass(frozen=True, eq=False)

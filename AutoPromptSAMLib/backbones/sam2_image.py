@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import nn
 from AutoPromptSAMLib.backbones.base import Features, Frame
 from AutoPromptSAMLib.backbones.engines.torch_engine import torch_name
 from AutoPromptSAMLib.backbones.sam_family import SamBackbone
-from AutoPromptSAMLib.errors import ModelError
+from AutoPromptSAMLib.errors import ModelError, PromptError
 
 if TYPE_CHECKING:
     from segment_anything.modeling import PromptEncoder
@@ -51,7 +52,10 @@ def build_sam2_network(config: str, input_size: int) -> nn.Module:
 
 
 class Sam2Backbone(SamBackbone):
-    """SAM 2's image mode (SAM2ImagePredictor): finer encoder levels, and boxes as two labelled points."""
+    """SAM 2's image mode (SAM2ImagePredictor): finer encoder levels, and boxes as two labelled points.
+
+    Memory tokens of a prompt take the place of the frames that SAM 2 remembers in a video.
+    """
 
     def _set_up(self) -> None:
         """Nothing: PyTorch runs ``sam2``'s own modules."""
@@ -97,10 +101,17 @@ class Sam2Backbone(SamBackbone):
         return super()._checked_low_res(mask).clamp(-_LOW_RES_LIMIT, _LOW_RES_LIMIT)
 
     def _decode_batch(
-        self, features: Features, sparse: torch.Tensor, dense: torch.Tensor, multimask: bool
+        self,
+        features: Features,
+        sparse: torch.Tensor,
+        dense: torch.Tensor,
+        memory: torch.Tensor | None,
+        multimask: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if len(features) != len(sparse):
             features = features[[0] * len(sparse)]
+        if memory is not None:
+            features = replace(features, embedding=self._recalling(features.embedding, memory))
         masks, iou, _, _ = self._mask_decoder(
             image_embeddings=features.embedding,
             image_pe=self._dense_pe,
@@ -111,3 +122,35 @@ class Sam2Backbone(SamBackbone):
             high_res_features=list(features.high_res),
         )
         return masks, iou
+
+    def _recalling(self, embedding: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+        """Embeddings (n, 256, h, w) of n objects that have gone through SAM 2's memory attention.
+
+        ``memory`` is that of ``PromptEmbedding``. Its tokens come in as object pointers do: without a place in the
+        image, so no rotary code on the keys, and here without a frame number either.
+        """
+        model = self.network
+        width = int(model.mem_dim)
+        if memory.shape[2] not in (width, model.hidden_dim):
+            raise PromptError(
+                f"{self.card.title} remembers tokens of {width} or {model.hidden_dim} channels, not "
+                f"{memory.shape[2]}; narrow them to {width}."
+            )
+        if memory.shape[1] == 0:
+            return embedding
+        if model.directly_add_no_mem_embed:  # which says that there is no memory
+            embedding = embedding - model.no_mem_embed.reshape(1, -1, 1, 1)
+        tokens = memory.reshape(len(memory), -1, width).transpose(0, 1)
+        recalled: torch.Tensor = model.memory_attention(
+            curr=_sequence(embedding),
+            curr_pos=_sequence(model.image_encoder.neck.position_encoding(embedding)),
+            memory=tokens,
+            memory_pos=torch.zeros_like(tokens),
+            num_obj_ptr_tokens=len(tokens),
+        )
+        return recalled.permute(1, 2, 0).reshape(embedding.shape)
+
+
+def _sequence(image: torch.Tensor) -> torch.Tensor:
+    """(n, 256, h, w) to (h·w, n, 256)."""
+    return image.flatten(2).permute(2, 0, 1)

@@ -254,9 +254,10 @@ class SamBackbone:
         for objects in _batches(kinds, _OBJECTS_AT_ONCE[self._kind]):
             sparse = torch.stack([embedding.tokens(n) for n in objects])
             dense = self._no_mask() if embedding.dense is None else embedding.dense[objects]
+            memory = None if embedding.memory is None else embedding.memory[objects]
             images = [index[n] for n in objects]
             masks, scores = self._decode_batch(
-                features[images[:1] if len(set(images)) == 1 else images], sparse, dense, multimask
+                features[images[:1] if len(set(images)) == 1 else images], sparse, dense, memory, multimask
             )
             for n, mask, score in zip(objects, masks, scores, strict=True):
                 low_res[n], iou[n] = mask, score
@@ -265,12 +266,24 @@ class SamBackbone:
         )
 
     def _decode_batch(
-        self, features: Features, sparse: torch.Tensor, dense: torch.Tensor, multimask: bool
+        self,
+        features: Features,
+        sparse: torch.Tensor,
+        dense: torch.Tensor,
+        memory: torch.Tensor | None,
+        multimask: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (n, M, 256, 256) and quality (n, M) of n objects in n images or all in one.
 
-        ``dense`` is (n, 256, h, w), or (1, 256, 1, 1) for no mask.
+        ``dense`` is (n, 256, h, w), or (1, 256, 1, 1) for no mask. ``memory`` tokens join the sparse ones.
         """
+        if memory is not None:
+            if memory.shape[2] != sparse.shape[2]:
+                raise PromptError(
+                    f"{self.card.title} has no memory that tokens of {memory.shape[2]} channels could go into; give "
+                    f"them {sparse.shape[2]} channels, or choose SAM 2."
+                )
+            sparse = torch.cat([sparse, memory], dim=1)
         source, tokens = features.embedding + dense, self._lean.tokens(sparse)
         masks, quality = self._engine_for(source, tokens).decode(source, tokens)
         wanted = slice(1, None) if multimask else slice(1)

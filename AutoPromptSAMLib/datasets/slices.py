@@ -9,7 +9,7 @@ evenly spaced quantiles (with three: 1/6, 1/2 and 5/6 of the way). All three fig
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,10 +69,16 @@ def chosen_slices(mask: BoolArray, axis: int, count: int) -> list[int]:
     return sorted({int(eligible[int(q * len(eligible))]) for q in quantiles}) if len(eligible) else []
 
 
-def slices_of(case: Case, per_object: int = PER_OBJECT, min_pixels: int = MIN_PIXELS) -> Iterator[SliceSample]:
+def slices_of(
+    case: Case,
+    per_object: int = PER_OBJECT,
+    min_pixels: int = MIN_PIXELS,
+    plane_of: Callable[[VolumeGeometry, int, int], Plane] = slice_plane,
+) -> Iterator[SliceSample]:
     """The slices of a case that are measured, object by object; an image of two dimensions is its only slice.
 
-    Slices on which an object has fewer than ``min_pixels`` pixels are left out.
+    Slices on which an object has fewer than ``min_pixels`` pixels are left out. ``plane_of(geometry, axis, index)``
+    says which way up they are; it may be ``geometry.views.radiological_plane``.
     """
     geometry = case.volume.geometry
     axis = native_axis(geometry)
@@ -81,12 +87,12 @@ def slices_of(case: Case, per_object: int = PER_OBJECT, min_pixels: int = MIN_PI
     for name in case.masks:
         mask = case.masks[name]
         for index in chosen_slices(mask, axis, per_object):
-            plane = slice_plane(geometry, axis, index)
-            truth = _on_plane(mask, plane, geometry)
+            plane = plane_of(geometry, axis, index)
+            truth = mask_on(mask, plane, geometry)
             if np.count_nonzero(truth) < min_pixels:
                 continue
             if index not in images:
-                images[index] = mapping.apply(_pixels(case.volume, plane))
+                images[index] = mapping.apply(pixels_on(case.volume, plane))
             col, row = plane.spacing
             yield SliceSample(
                 id=f"{case.pair.id}:{name}" + (f":{'kji'[axis]}{index}" if geometry.shape[axis] > 1 else ""),
@@ -99,7 +105,7 @@ def slices_of(case: Case, per_object: int = PER_OBJECT, min_pixels: int = MIN_PI
                 truth=truth,
                 spacing=(row, col) if case.has_spacing else None,
                 scribbles=tuple(
-                    (_on_plane(positive, plane, geometry), _on_plane(negative, plane, geometry))
+                    (mask_on(positive, plane, geometry), mask_on(negative, plane, geometry))
                     for positive, negative in case.scribbles
                 ),
                 axis=axis,
@@ -107,7 +113,8 @@ def slices_of(case: Case, per_object: int = PER_OBJECT, min_pixels: int = MIN_PI
             )
 
 
-def _pixels(volume: Volume, plane: Plane) -> NDArray[Any]:
+def pixels_on(volume: Volume, plane: Plane) -> NDArray[Any]:
+    """Intensities (rows, cols) of a plane, 8-bit ones rounded; intensity mappings take them."""
     image = sample_plane(volume, plane)
     stored = volume.array.dtype
     if stored in (np.uint8, np.bool_) and image.dtype != stored:  # interpolated; a pass-through takes 8 bits only
@@ -115,6 +122,7 @@ def _pixels(volume: Volume, plane: Plane) -> NDArray[Any]:
     return image
 
 
-def _on_plane(mask: BoolArray, plane: Plane, geometry: VolumeGeometry) -> BoolArray:
+def mask_on(mask: BoolArray, plane: Plane, geometry: VolumeGeometry) -> BoolArray:
+    """A mask (K, J, I) on a plane, (rows, cols)."""
     seen: NDArray[np.bool_] = sample_plane(Volume(mask, geometry), plane, order=0, fill=0)
     return np.ascontiguousarray(seen, dtype=bool)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from AutoPromptSAMLib.atomic import atomic_path
+from AutoPromptSAMLib.evaluation.proxy import records as proxy_records
+from AutoPromptSAMLib.evaluation.proxy import report as proxy_report
 from AutoPromptSAMLib.evaluation.quality import records
 from AutoPromptSAMLib.evaluation.quality import report as quality_report
 from AutoPromptSAMLib.evaluation.quality.records import BenchError, Record, Statistics, Unusable
@@ -28,25 +30,29 @@ at work. How labelled images are described is in [datasets.md](datasets.md).
 """
 
 
-def write_page(quality: Sequence[Path], speed: Sequence[Path], out: Path) -> None:
-    """Write ``out`` from the folders of quality and speed runs; either may be missing, not both.
+def write_page(quality: Sequence[Path], speed: Sequence[Path], out: Path, proxy: Sequence[Path] = ()) -> None:
+    """Write ``out`` from the folders of quality, speed and proxy runs; some may be missing, not all.
 
     Raises BenchError when there are none or a folder holds no results, StorageError.
     """
-    if not quality and not speed:
-        raise BenchError("There is nothing to write; give the folder of a run with --quality or --speed.")
+    if not quality and not speed and not proxy:
+        raise BenchError("There is nothing to write; give the folder of a run with --quality, --proxy or --speed.")
     text = page(
         [_read(folder / QUALITY_NAME, records.SCHEMA, "quality") for folder in quality],
         [_read(folder / RESULTS_NAME, SCHEMA, "speed") for folder in speed],
+        [_read(folder / proxy_records.RESULTS_NAME, proxy_records.SCHEMA, "proxy") for folder in proxy],
     )
     with atomic_path(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def page(quality: Sequence[Mapping[str, Any]], speed: Sequence[Mapping[str, Any]]) -> str:
+def page(
+    quality: Sequence[Mapping[str, Any]], speed: Sequence[Mapping[str, Any]], proxy: Sequence[Mapping[str, Any]] = ()
+) -> str:
     """The page of the contents of ``results.json`` and ``speed.json`` files."""
     parts = [HEAD]
     parts += [_quality(content) for content in quality] or ["## Quality\n\nNot measured yet: `bench quality`.\n"]
+    parts += [_proxy(content) for content in proxy] or ["## Proxy Prompt\n\nNot measured yet: `bench proxy`.\n"]
     parts += [_speed(content) for content in speed] or ["## Speed\n\nNot measured yet: `bench speed`.\n"]
     return "\n".join(parts)
 
@@ -64,6 +70,10 @@ def _quality(content: Mapping[str, Any]) -> str:
     unusable = [Unusable(**entry) for entry in content["unusable"]]
     about = {name: content[name] for name in ("command", "settings", "environment")}
     return _part(quality_report.markdown(found, unusable, about, {}, content["complete"]), content["command"])
+
+
+def _proxy(content: Mapping[str, Any]) -> str:
+    return _part(proxy_report.markdown(content), content["command"])
 
 
 def _speed(content: Mapping[str, Any]) -> str:

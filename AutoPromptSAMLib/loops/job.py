@@ -51,13 +51,14 @@ class Control:
         """Whether somebody asked for the job to stop."""
         return self._cancel.is_set()
 
-    def check(self) -> None:
-        """Raise Cancelled when the job shall stop; called between slices.
-
-        A background job makes way here: the jobs that came in meanwhile run first.
-        """
+    def make_way(self) -> None:
+        """Let the jobs that came in meanwhile run first, if this is a background job."""
         if self._make_way is not None and not self._cancel.is_set():
             self._make_way()
+
+    def check(self) -> None:
+        """Raise Cancelled when the job shall stop, and make way; called between slices."""
+        self.make_way()
         if self._cancel.is_set():
             raise Cancelled("Cancelled; what was finished before is kept.")
 

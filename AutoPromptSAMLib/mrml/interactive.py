@@ -13,12 +13,12 @@ from undo_stack import UndoStack
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, PromptError
 from AutoPromptSAMLib.geometry import Crop
-from AutoPromptSAMLib.loops.job import Job, Progress
+from AutoPromptSAMLib.loops.job import Job
 from AutoPromptSAMLib.mrml import segment_list
+from AutoPromptSAMLib.mrml.automatic import AutomaticPrompting
 from AutoPromptSAMLib.mrml.reports import Message, Propagation, Status
 from AutoPromptSAMLib.mrml.segment_list import SegmentInfo
 from AutoPromptSAMLib.mrml.segments import slice_region
-from AutoPromptSAMLib.mrml.slice_prompting import SlicePrompting
 from AutoPromptSAMLib.mrml.steps import Step
 from AutoPromptSAMLib.prompts import PromptSet
 from AutoPromptSAMLib.prompts.file import PromptFile
@@ -27,14 +27,15 @@ from AutoPromptSAMLib.session.protocol import PropagationResult, Session
 __all__ = ["InteractiveSegmenter", "Message", "Propagation", "SegmentInfo", "Status"]
 
 
-class InteractiveSegmenter(SlicePrompting):
+class InteractiveSegmenter(AutomaticPrompting):
     """One volume, its segmentation and a session.
 
     ``call`` hands a function to the host's main thread and may be called from any thread. ``logic``: the editor logic
     whose overwrite mode and editable area hold, default one of its own (``SegmentWriter``). ``undo_stack`` takes one
     step for each thing that a person did, changes that other editors make to the segmentation included.
 
-    ``changed`` says what to draw anew: "segments", "active", "prompts", "history", "status" or "propagation".
+    ``changed`` says what to draw anew: "segments", "active", "prompts", "history", "status", "propagation" or
+    "learning".
     ``said`` brings sentences for the person; methods say what is wrong there and do not raise.
     """
 
@@ -48,13 +49,6 @@ class InteractiveSegmenter(SlicePrompting):
         logic: slicer.vtkSlicerSegmentEditorLogic | None = None,
     ) -> None:
         super().__init__(session, volume_node, segmentation_node, call, undo_stack, logic)
-        self._propagating: Job[PropagationResult] | None = None
-        self._runs: dict[str, Propagation] = {}
-
-    def close(self) -> None:
-        """Cancel what runs and let go of the scene; the session stays open."""
-        self.cancel()
-        super().close()
 
     # -- the volume ---------------------------------------------------------------------------------------------------
 
@@ -64,7 +58,7 @@ class InteractiveSegmenter(SlicePrompting):
         ``axis`` None is the one that the prompts lie across. What a person painted on a slice is taken as it is.
         """
         segment_id = self._active
-        if self._propagating is not None or segment_id is None or self._is_locked(segment_id):
+        if segment_id is None or not self._is_free() or self._is_locked(segment_id):
             return
         along = self._masks.natural_axis(segment_id) if axis is None else axis
         step = Step(f"Propagate {self._name(segment_id)}", self._travel, by_hand=dict(self.kept.by_hand))
@@ -87,15 +81,6 @@ class InteractiveSegmenter(SlicePrompting):
             self._set_status()
             if step.prompt_steps:
                 self.changed("prompts")
-
-    def cancel(self) -> None:
-        """End the run after the slice that it is at; what is done stays."""
-        if self._propagating is not None:
-            self._propagating.cancel()
-
-    def propagation(self, segment_id: str | None = None) -> Propagation | None:
-        """The last run of a segment, default the active one."""
-        return self._runs.get(segment_id or self._active or "")
 
     # -- files --------------------------------------------------------------------------------------------------------
 
@@ -137,13 +122,6 @@ class InteractiveSegmenter(SlicePrompting):
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _show_slice(self, segment_id: str, axis: int, index: int, crop: Crop, step: Step) -> None:
-        """A slice of a run; what a person prompted meanwhile stays."""
-        if self._closed or segment_id not in self.kept.known or (segment_id, index) in self._since_run:
-            return
-        with self._saying():
-            self._record(self.kept.write(segment_id, crop, slice_region(self.volume.geometry, axis, index)), step)
-
     def _propagated(
         self, job: Job[PropagationResult], segment_id: str, step: Step, first: int, last: int | None
     ) -> None:
@@ -175,14 +153,3 @@ class InteractiveSegmenter(SlicePrompting):
             if within and index not in result.agreement and (segment_id, index) not in self._since_run:
                 region = slice_region(self.volume.geometry, axis, index)
                 self._record(self.kept.write(segment_id, Crop.empty(), region), step)
-
-    def _may_travel(self) -> bool:
-        if self._propagating is not None:
-            self.said(Message("A run is going on; cancel it before undoing or redoing.", "warning"))
-        return self._propagating is None
-
-    def _on_progress(self, progress: Progress) -> None:
-        if self._running is not None:
-            text = f"{self._running.text.partition(':')[0]}: {progress.text.lower()}"
-            self._running = Status("propagating", text, progress.done, progress.total)
-            self._set_status()

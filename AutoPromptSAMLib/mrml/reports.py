@@ -8,6 +8,11 @@ from typing import Literal
 
 WEAK = 0.85  # Dice with the slice that it came from, below which a slice is worth a look: our choice
 
+SURE_LEVELS = (0.9, 0.8, 0.65, 0.5)  # confidence from which on a slice has a level: our choice
+# Five of matplotlib's viridis (Smith and van der Walt, CC0), which is even in lightness for all kinds of colour
+# vision; the brightest is where to look.
+SURE_COLORS = ("#33638D", "#238A8D", "#29AF7F", "#94D840", "#FDE725")
+
 
 @dataclass(frozen=True)
 class Message:
@@ -32,13 +37,15 @@ class Propagation:
     """The last run of a segment.
 
     ``axis``: array axis. ``agreement``: by slice index, the Dice with the slice it was prompted from. ``seeds``: the
-    slices that a person prompted. ``complete``: False after a cancel.
+    slices that a person prompted. ``complete``: False after a cancel. ``automatic``: examples prompted the slices, and
+    ``agreement`` is how sure each of them is.
     """
 
     axis: int
     agreement: Mapping[int, float] = field(default_factory=dict)
     seeds: Sequence[int] = ()
     complete: bool = True
+    automatic: bool = False
 
     @property
     def spans(self) -> list[tuple[int, int, Literal["done", "weak"]]]:
@@ -50,6 +57,21 @@ class Propagation:
                 spans[-1] = (spans[-1][0], index, kind)
             else:
                 spans.append((index, index, kind))
+        return spans
+
+    @property
+    def sure_spans(self) -> list[tuple[int, int, int, float]]:
+        """Neighbouring slices of an automatic run that are about as sure: first, last, level, lowest confidence.
+
+        Levels count from 0, the surest, and have their colours in ``SURE_COLORS``.
+        """
+        spans: list[tuple[int, int, int, float]] = []
+        for index, sure in sorted(self.agreement.items()):
+            level = sum(sure < limit for limit in SURE_LEVELS)
+            if spans and spans[-1][1:3] == (index - 1, level):
+                spans[-1] = (spans[-1][0], index, level, min(spans[-1][3], sure))
+            else:
+                spans.append((index, index, level, sure))
         return spans
 
     @property

@@ -42,6 +42,7 @@ class SlicePrompting(SegmentEditing):
         super().__init__(volume_node, segmentation_node, call, undo_stack, logic)
         self.session = session
         self.status = Status()
+        self.mapping: IntensityMapping | None = None  # how the model sees the image; None is the default for it
         self._plane: Plane | None = None
         self._dragged: Step | None = None
         self._on_oblique: dict[str, tuple[str, Crop]] = {}  # what the last answer on an oblique plane wrote
@@ -134,6 +135,7 @@ class SlicePrompting(SegmentEditing):
         """Let the model see the image in another window from the next prompt on (None: the default for the image)."""
         with self._saying():
             self.session.set_mapping(mapping)
+            self.mapping = mapping
             shown, self._plane = self._plane, None
             if shown is not None:
                 self.show_plane(shown)

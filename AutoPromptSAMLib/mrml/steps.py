@@ -16,7 +16,7 @@ class Step(UndoCommand):
     or to do it again. ``undone`` and ``redone`` do all else (a segment that was added, say). ``by_hand``: what counted
     as painted before it, default what does when it is pushed. The voxels of a prompt arrive later than the prompt:
     ``ask`` asks for them (again) as long as they have not, and ``before`` is the step whose answer nobody waited for
-    because this one came.
+    because this one came. ``obsolete``: undoing it drops it, for a step of which nothing came.
     """
 
     def __init__(
@@ -39,12 +39,17 @@ class Step(UndoCommand):
         self.by_hand_after: Mapping[str, Crop] = {}
         self.ask: Callable[[], None] | None = None
         self.before: Step | None = None
+        self.obsolete = False
 
     def add_flips(self, flips: Mapping[str, Crop]) -> None:
         """Note voxels that changed; those that change back cancel out."""
         for segment_id, flip in flips.items():
             known = self.flips.get(segment_id, Crop.empty())
             self.flips[segment_id] = known.symmetric_difference(flip)
+
+    def is_obsolete(self) -> bool:
+        """Whether the undo stack may forget it."""
+        return self.obsolete
 
     def undo(self) -> None:
         """Take the step back."""

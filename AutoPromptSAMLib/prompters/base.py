@@ -61,13 +61,15 @@ class Support:
 class Request:
     """What is wanted of a prompter: ``objects`` by name, examples of them, and what the user said about them.
 
-    ``prompts`` are the user's prompts in pixels of the target image, by object name. Raises PromptError without
+    ``prompts`` are the user's prompts in pixels of the target image, by object name. ``image`` is the target itself,
+    (rows, cols, 3) uint8 as it was encoded, for methods that look at its pixels, too. Raises PromptError without
     objects, with one named twice, or with prompts for an object that is not asked for.
     """
 
     objects: tuple[str, ...]
     supports: tuple[Support, ...] = ()
     prompts: Mapping[str, PixelPrompts] = field(default_factory=dict)
+    image: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         if not self.objects:

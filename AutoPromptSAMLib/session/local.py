@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
+import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +23,7 @@ from AutoPromptSAMLib.geometry import (
     slice_plane,
 )
 from AutoPromptSAMLib.geometry.lattice import crop_on, same_voxels
-from AutoPromptSAMLib.intensity import IntensityMapping, default_mapping
+from AutoPromptSAMLib.intensity import IntensityMapping
 from AutoPromptSAMLib.loops.appearance import smooth
 from AutoPromptSAMLib.loops.job import Control, Job, Progress, Worker
 from AutoPromptSAMLib.loops.memory import SliceMemory
@@ -35,41 +32,19 @@ from AutoPromptSAMLib.loops.tracking import SliceMask, refine_box_mask
 from AutoPromptSAMLib.loops.volume import Slices, VolumeResult, propagate, work
 from AutoPromptSAMLib.prompts import Doodle, MaskPrompt, PixelPrompts, Point, Prompt, PromptSet, Source, on_plane
 from AutoPromptSAMLib.prompts.file import PromptFile
-from AutoPromptSAMLib.session.protocol import PropagationResult, SliceResult
+from AutoPromptSAMLib.session.automatic import Automatic, OnSlice, Target
+from AutoPromptSAMLib.session.image import SessionImage, rules, united
+from AutoPromptSAMLib.session.learning import LearningResult, learn_from
+from AutoPromptSAMLib.session.protocol import AutomaticResult, PropagationResult, SliceResult
 from AutoPromptSAMLib.session.seeds import check_inside, natural_axis, seed_slices, slice_range
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.backbones import Backbone, Features
     from AutoPromptSAMLib.backbones.cache import EmbeddingCache
+    from AutoPromptSAMLib.supports import SupportSet
+    from AutoPromptSAMLib.training.learn import Preview
 
 VOLUME_LOOP = Source("prompter", "volume loop")
-
-
-@dataclass(frozen=True, eq=False)
-class _Image:
-    """The image that jobs were started on; the session may have another one by the time they run."""
-
-    volume: Volume
-    mapping: IntensityMapping
-
-    def pixels(self, plane: Plane) -> np.ndarray:
-        """What the network sees of a plane: uint8 (rows, cols, 3)."""
-        image = sample_plane(self.volume, plane)
-        stored = self.volume.array.dtype
-        if stored in (np.uint8, np.bool_) and image.dtype != stored:  # interpolated; a pass-through takes 8 bits only
-            image = np.rint(image).astype(stored)
-        return self.mapping.apply(image)
-
-    @cached_property
-    def identity(self) -> str:
-        """Hash of the image and its mapping; made once, on the worker thread, when a run is to be remembered."""
-        return hashlib.sha256(f"{self.volume.digest}{self.mapping.to_json()}".encode()).hexdigest()
-
-
-def _checked(volume: Volume, mapping: IntensityMapping | None) -> _Image:
-    image = _Image(volume, default_mapping(volume) if mapping is None else mapping)
-    image.pixels(slice_plane(volume.geometry, 0, 0))  # an unfit mapping shows here
-    return image
 
 
 class LocalSession:
@@ -89,13 +64,15 @@ class LocalSession:
         self.backbone = backbone
         self._cache = cache
         self._memory = SliceMemory(runs_folder)
+        self._tasks_folder = Path(tempfile.gettempdir()) if runs_folder is None else runs_folder.parent / "tasks"
         self._worker = Worker()
-        self._image: _Image | None = None
+        self._image: SessionImage | None = None
         self._objects: dict[str, PromptSet] = {}
         # Undo steps over all objects: the object, and how many of its own steps belong together.
         self._undo: list[tuple[str, int]] = []
         self._redo: list[tuple[str, int]] = []
         self._propagated: dict[str, PropagationResult] = {}
+        self._automatic: Automatic | None = None
 
     @property
     def objects(self) -> Mapping[str, PromptSet]:
@@ -109,12 +86,12 @@ class LocalSession:
 
     def set_image(self, volume: Volume, mapping: IntensityMapping | None = None) -> None:
         """Start with a new image; see ``Session.set_image``."""
-        self._image = _checked(volume, mapping)
+        self._image = SessionImage.of(volume, mapping)
         self._start({})
 
     def set_mapping(self, mapping: IntensityMapping | None) -> None:
         """Show the image otherwise to the model; see ``Session.set_mapping``."""
-        self._image = _checked(self.volume, mapping)
+        self._image = SessionImage.of(self.volume, mapping)
 
     def add_prompt(self, name: str, prompt: Prompt) -> None:
         """Give object ``name`` a prompt; see ``Session.add_prompt``.
@@ -262,13 +239,60 @@ class LocalSession:
                 control.report(number, total, f"Slice {index}")
                 known[index] = seed(index, given[index])
                 show(index, known[index])
-            identity = f"{current.identity}\n{along}\n{self.backbone.fingerprint}\n{_rules()}"
+            identity = f"{current.identity}\n{along}\n{self.backbone.fingerprint}\n{rules(loops)}"
             stack = Slices(len(planes), features, lambda index: smooth(image(index)), identity)
             found = propagate(self.backbone, stack, known, self._memory, control, lower, upper, show)
             found.complete = found.complete and len(known) == len(seeds)
             result = _volume_result(name, found, planes, along, volume)
             propagated[name] = result
             return result
+
+        return self._worker.submit(run, on_progress, on_done, background=True)
+
+    def set_supports(self, supports: SupportSet | None) -> None:
+        """Choose what ``prompt_automatically`` goes by; see ``Session.set_supports``."""
+        self._automatic = None if supports is None else Automatic(supports)
+
+    def prompt_automatically(
+        self,
+        objects: Sequence[str] | None = None,
+        axis: int | None = None,
+        first: int = 0,
+        last: int | None = None,
+        on_slice: OnSlice | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_done: Callable[[Job[AutomaticResult]], None] | None = None,
+    ) -> Job[AutomaticResult]:
+        """Find what the supports show; see ``Session.prompt_automatically``."""
+        current, propagated, automatic = self._current_image(), self._propagated, self._automatic
+        if automatic is None:
+            raise PromptError("There are no supports; choose a set of annotated images first.")
+        wanted = automatic.checked_objects(objects)
+        along = automatic.axis(current.volume.geometry) if axis is None else axis
+        prompts = {name: self._objects[name].prompts for name in wanted if self._objects.get(name)}
+        target = Target.of(current, along, first, last, wanted, prompts)
+
+        def run(control: Control) -> AutomaticResult:
+            result = automatic.run(target, self.backbone, self._cache, self._memory, control, on_slice)
+            for name in wanted:  # what a click on a slice corrects
+                propagated[name] = result.of(name)
+            return result
+
+        return self._worker.submit(run, on_progress, on_done, background=True)
+
+    def learn(
+        self,
+        supports: SupportSet,
+        minutes: float = 15.0,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_preview: Callable[[Preview], None] | None = None,
+        on_done: Callable[[Job[LearningResult]], None] | None = None,
+    ) -> Job[LearningResult]:
+        """Learn the set's objects; see ``Session.learn``."""
+
+        def run(control: Control) -> LearningResult:
+            folder = self._tasks_folder
+            return learn_from(supports, self.backbone, self._cache, folder, minutes, control, on_preview)
 
         return self._worker.submit(run, on_progress, on_done, background=True)
 
@@ -305,7 +329,7 @@ class LocalSession:
         """End the worker thread; see ``Session.close``."""
         self._worker.close(cancel)
 
-    def _current_image(self) -> _Image:
+    def _current_image(self) -> SessionImage:
         if self._image is None:
             raise ImageError("There is no image yet; load one first.")
         return self._image
@@ -335,8 +359,10 @@ class LocalSession:
     def _present_mask(self, name: str, prompt: Prompt) -> MaskPrompt | None:
         """The propagated mask of the slice that a click falls on, unless the slice has prompts of its own."""
         result = self._propagated.get(name)
-        # Without prompts the object starts anew: what is left of an earlier one is not meant.
-        if result is None or not self._objects[name] or not isinstance(prompt, (Point, Doodle)):
+        # Without prompts the object starts anew: what is left of an earlier one is not meant. What was found by
+        # supports alone never had prompts.
+        anew = result is not None and result.seeds and not self._objects[name]
+        if result is None or anew or not isinstance(prompt, (Point, Doodle)):
             return None
         geometry = self.volume.geometry
         at = seed_slices([prompt], geometry, result.axis)
@@ -365,22 +391,7 @@ def _on_grid(prompt: Prompt, geometry: VolumeGeometry) -> Prompt:
 def _volume_result(
     name: str, found: VolumeResult, planes: list[Plane], axis: int, volume: Volume
 ) -> PropagationResult:
-    crops = [paste_mask(found.slices[n].mask, planes[n], volume.geometry) for n in sorted(found.slices)]
-    crops = [crop for crop in crops if not crop.is_empty]
-    agreement = {n: found.slices[n].agreement for n in sorted(found.slices)}
-    if not crops:
-        return PropagationResult(name, Crop.empty(), axis, agreement, found.seeds, found.decoded, found.complete)
-    lower = np.min([crop.lower for crop in crops], axis=0)
-    upper = np.max([crop.upper for crop in crops], axis=0)
-    block = np.zeros(upper - lower, dtype=bool)
-    for crop in crops:
-        block[tuple(slice(a, b) for a, b in zip(crop.lower - lower, crop.upper - lower, strict=True))] |= crop.mask
-    mask = Crop(block, (int(lower[0]), int(lower[1]), int(lower[2])))
+    slices = {n: found.slices[n] for n in sorted(found.slices)}
+    mask = united(paste_mask(answer.mask, planes[n], volume.geometry) for n, answer in slices.items())
+    agreement = {n: answer.agreement for n, answer in slices.items()}
     return PropagationResult(name, mask, axis, agreement, found.seeds, found.decoded, found.complete)
-
-
-@functools.cache
-def _rules() -> str:
-    """Hash of the code of the loops: slices that other rules found are not this version's answers."""
-    folder = Path(loops.__file__).parent
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))).hexdigest()

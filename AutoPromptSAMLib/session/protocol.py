@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.loops.job import Job, Progress
     from AutoPromptSAMLib.prompts import Prompt, PromptSet
     from AutoPromptSAMLib.prompts.file import PromptFile
+    from AutoPromptSAMLib.session.learning import LearningResult
+    from AutoPromptSAMLib.supports import SupportSet
+    from AutoPromptSAMLib.training.learn import Preview
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,31 @@ class PropagationResult:
     seeds: tuple[int, ...]
     decoded: int
     complete: bool
+
+
+@dataclass(frozen=True, eq=False)
+class AutomaticResult:
+    """What supports found, by object.
+
+    ``confidence``: from 0 to 1 for each slice index along array axis ``axis`` where the object is; 1 where a person's
+    prompts decided (``corrected``). ``complete``: False after a cancel. ``seconds`` by stage (encode, prompt, total).
+    ``decoded``: slices that had to be computed, the others were remembered.
+    """
+
+    masks: Mapping[str, Crop]
+    confidence: Mapping[str, Mapping[int, float]]
+    axis: int
+    complete: bool
+    seconds: Mapping[str, float]
+    decoded: int
+    corrected: Mapping[str, tuple[int, ...]]
+
+    def of(self, name: str) -> PropagationResult:
+        """One object in the form of a propagation's result, its confidence as agreement."""
+        seeds = self.corrected.get(name, ())
+        return PropagationResult(
+            name, self.masks[name], self.axis, self.confidence[name], seeds, self.decoded, self.complete
+        )
 
 
 @runtime_checkable
@@ -122,6 +150,49 @@ class Session(Protocol):
         may be narrower than the range, which a solid box limits too.
 
         Raises PromptError when no prompt is in the range, GeometryError for an axis that there is not.
+        """
+
+    def set_supports(self, supports: SupportSet | None) -> None:
+        """Choose the annotated images that ``prompt_automatically`` goes by; None: none any more.
+
+        They stay when the image changes. What they take to be used is done by the first job that needs it. Raises
+        PromptError for a set without any.
+        """
+
+    def prompt_automatically(
+        self,
+        objects: Sequence[str] | None = None,
+        axis: int | None = None,
+        first: int = 0,
+        last: int | None = None,
+        on_slice: Callable[[str, int, Crop, float], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_done: Callable[[Job[AutomaticResult]], None] | None = None,
+    ) -> Job[AutomaticResult]:
+        """Find ``objects`` (default: all that the supports show) on slices ``first`` to ``last`` along ``axis``.
+
+        ``axis`` None is the one whose slices the supports show. A slice with prompts of an object keeps what they
+        make of it, and prompts the others as one more support. ``on_slice`` gets every object of every slice, with its
+        confidence, as soon as it is known, empty ones too, and again when a look at all slices together changes it (on
+        the job's thread). Cancelling keeps the finished slices: the job ends with a result that is not ``complete``
+        (or raises Cancelled when no slice was finished), and the next call goes on from there.
+
+        Raises PromptError without supports or for an object that none of them shows, GeometryError for an axis or
+        slices that there are not. The job raises ModelError when no network fits the model.
+        """
+
+    def learn(
+        self,
+        supports: SupportSet,
+        minutes: float = 15.0,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_preview: Callable[[Preview], None] | None = None,
+        on_done: Callable[[Job[LearningResult]], None] | None = None,
+    ) -> Job[LearningResult]:
+        """Learn to find the set's objects from its annotated images, in the background; clicks are answered meanwhile.
+
+        ``on_preview`` gets what the network makes of a held-back image (on the job's thread). Cancelling ends with the
+        best network so far. The job raises PromptError for too few images, Cancelled before anything was learned.
         """
 
     def export_prompts(self) -> PromptFile:

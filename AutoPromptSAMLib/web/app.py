@@ -29,6 +29,8 @@ from AutoPromptSAMLib.web.propagate_panel import PropagatePanel
 from AutoPromptSAMLib.web.segments_panel import SegmentsPanel
 from AutoPromptSAMLib.web.shortcuts import Keys
 from AutoPromptSAMLib.web.state import INITIAL
+from AutoPromptSAMLib.web.supports_gallery import SupportsGallery
+from AutoPromptSAMLib.web.supports_panel import SupportsPanel
 from AutoPromptSAMLib.web.theme import MODULE, VUETIFY
 from AutoPromptSAMLib.web.tools import OPTIONS, Tools
 from AutoPromptSAMLib.web.uploads import Downloads, Uploads
@@ -78,6 +80,7 @@ class WebApp:
         self.tools, self.overlays = Tools(self), Overlays(self)
         self.models, self.top, self.status = ModelsPanel(self), TopBar(self), StatusBar(self)
         self.segments, self.prompts, self.propagate = SegmentsPanel(self), PromptsPanel(self), PropagatePanel(self)
+        self.gallery, self.supports = SupportsGallery(self), SupportsPanel(self)
         self.opening = Opening(self, Uploads(home / "uploads", UPLOAD_LIMIT), AllowedFolders(folders))
         self.exporting = Exporting(self, Downloads(home / "downloads"))
         self.keeping = Keeping(self, home / "work")
@@ -91,7 +94,7 @@ class WebApp:
         """All parts of the page."""
         return (
             self.tools, self.views, self.keeping, self.segments, self.prompts, self.propagate, self.top, self.status,
-            self.models, self.opening, self.exporting, self.overlays,
+            self.models, self.opening, self.exporting, self.overlays, self.gallery, self.supports,
         )  # fmt: skip
 
     def say(self, text: str, kind: Literal["info", "warning", "error"] = "info") -> None:
@@ -212,7 +215,7 @@ class WebApp:
         self.state.tools_ready = True
         for panel in self.panels:
             panel.connected(self.segmenter)
-        for what in ("segments", "active", "prompts", "history", "status", "propagation"):
+        for what in ("segments", "active", "prompts", "history", "status", "propagation", "learning"):
             self._on_changed(what)
 
     def _disconnect(self) -> None:
@@ -271,6 +274,10 @@ class WebApp:
         keys.bind("segment:add", guarded(lambda _: self.segments.on_segment_add()))
         keys.bind("prompt:delete-last", guarded(lambda _: self.prompts.remove_last()))
         keys.bind("propagate", guarded(lambda _: self.propagate.on_propagate()))
+        keys.bind("examples:run", guarded(lambda _: self.supports.on_examples_run()))
+        keys.bind("examples:unsure", guarded(lambda _: self.supports.on_examples_unsure()))
+        keys.bind("examples:accept", guarded(lambda _: self.supports.on_examples_accept()))
+        keys.bind("examples:open", guarded(lambda _: self.gallery.on_examples_open()))
         keys.bind("cancel", guarded(lambda _: self._escape()))
         keys.bind("slice", guarded(lambda way: self.views.step(1 if way == "next" else -1)))
         keys.bind("fit", guarded(lambda _: self.views.on_view_fit()))
@@ -297,10 +304,10 @@ class WebApp:
                 html.Div(OPTIONS + START, classes="aps-contents")
                 self.overlays.build()
             with html.Aside(classes="aps-side"):
-                for panel in (self.segments, self.prompts, self.propagate):
+                for panel in (self.segments, self.prompts, self.propagate, self.supports):
                     panel.build()
             self.status.build()
-            for dialog in (self.models, self.opening, self.exporting):
+            for dialog in (self.models, self.opening, self.exporting, self.gallery):
                 dialog.build()
         return layout
 

@@ -174,9 +174,12 @@ class StatusBar(Panel):
     def _propagating(self, segmenter: InteractiveSegmenter) -> str:
         status = segmenter.status
         active = next((info.name for info in segmenter.segments if info.id == segmenter.active_segment), "")
-        text = f"Propagating {active}".rstrip()
+        head, _, now = status.text.partition(": ")
+        text = f"Propagating {active}".rstrip() if head.startswith("Propagate") else head
         if not status.total:
             return f"{text}…"
+        if now and not now.startswith("slice"):
+            return f"{text}: {now}, {status.done} of {status.total}"
         text += f": slice {status.done} of {status.total}"
         done = status.done - self._start
         if done < 3 or status.done >= status.total:  # the first slices say little about the rest

@@ -18,7 +18,11 @@ class PropagatePanel(Panel):
 
     template = """
 <section class="aps-section aps-propagate" aria-label="Propagate">
-  <header class="aps-head"><h2>Propagate</h2><span class="aps-spring"></span>
+  <header class="aps-head"><span class="aps-tabs" role="tablist" aria-label="What goes through the volume">
+      <button role="tab" data-testid="by-prompts" :aria-selected="guide === 'prompts'" @click="guide = 'prompts'"
+        title="Go on from the prompts of the active segment">Propagate</button>
+      <button role="tab" data-testid="by-examples" :aria-selected="guide === 'examples'" @click="guide = 'examples'"
+        title="Go by annotated images of other patients">Examples</button></span><span class="aps-spring"></span>
     <select v-model="propagate_view" data-testid="propagate-view" aria-label="Along which slices">
       <option value="axial">Axial slices</option><option value="coronal">Coronal slices</option>
       <option value="sagittal">Sagittal slices</option>
@@ -33,6 +37,7 @@ class PropagatePanel(Panel):
   <div class="aps-range-text"><span>from <b>{{ propagate_first }}</b> to <b>{{ propagate_last }}</b></span>
     <span class="aps-spring"></span>
     <button class="aps-link" data-testid="propagate-all" @click="trigger('propagate_all')">All slices</button></div>
+  <template v-if="guide === 'prompts'">
   <button v-if="phase !== 'propagating'" class="aps-button aps-primary" data-testid="propagate"
     @click="trigger('propagate')"
     :disabled="!tools_ready || !(prompts.length || segments.some((s) => s.id === active_segment && s.ml !== '–'))">
@@ -46,6 +51,7 @@ class PropagatePanel(Panel):
     <template v-if="propagate_weak.length">Worth a look:
       <button v-for="n in propagate_weak" :key="n" class="aps-link" data-testid="propagate-weak"
         @click="trigger('slice_jump', [propagate_view, n])">{{ n }}</button></template></p>
+  </template>
 </section>
 """
 
@@ -68,7 +74,7 @@ class PropagatePanel(Panel):
                 self.state.propagate_view = self._view(axis)
         found = segmenter.propagation() if segmenter.active_segment else None
         self.state.propagate_about, self.state.propagate_weak = "", []
-        if found is not None and found.agreement:
+        if found is not None and found.agreement and not found.automatic:
             state = "" if found.complete else " so far"
             slices = f"{len(found.agreement)} slices{state}, {min(found.agreement)} to {max(found.agreement)}."
             self.state.propagate_about = slices

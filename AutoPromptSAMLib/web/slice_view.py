@@ -144,18 +144,29 @@ class SliceControl:
         if segmenter.active_segment:
             seeds = seed_slices(segmenter.prompts(), segmenter.volume.geometry, self.axis)
         if found is not None and found.axis == self.axis:
-            marks = [self._mark(first, last, kind) for first, last, kind in found.spans]
+            marks = (
+                [self._sure(*span) for span in found.sure_spans]
+                if found.automatic
+                else [self._mark(first, last, kind) for first, last, kind in found.spans]
+            )
         self._strip = marks + [self._mark(index, index, "seed") for index in sorted(seeds)]
         self._publish()
 
     def _mark(self, first: int, last: int, kind: str) -> dict[str, Any]:
         texts = {"done": "propagated", "weak": "worth a look", "seed": "prompted"}
+        return self._span(first, last, kind, texts[kind])
+
+    def _sure(self, first: int, last: int, level: int, sure: float) -> dict[str, Any]:
+        least = "" if first == last else "at least "
+        return self._span(first, last, f"sure aps-mark-sure-{level}", f"{least}{100 * sure:.0f} % sure")
+
+    def _span(self, first: int, last: int, kind: str, text: str) -> dict[str, Any]:
         where = f"slice {first}" if first == last else f"slices {first}-{last}"
         return {
             "left": round(100 * first / self.count, 2),
             "width": round(100 * (last - first + 1) / self.count, 2),
             "kind": kind,
-            "text": f"{where}: {texts[kind]}",
+            "text": f"{where}: {text}",
         }
 
     def _on_modified(self, *_: Any) -> None:

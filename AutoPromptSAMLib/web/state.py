@@ -51,6 +51,30 @@ INITIAL: dict[str, Any] = {
     "propagate_count": 1,
     "propagate_about": "",
     "propagate_weak": [],
+    # Examples: sets of annotated images
+    "guide": "prompts",  # what goes through the volume: "prompts" or "examples"
+    "examples_open": False,
+    "examples_sets": [],
+    "examples_set": "",  # the id of the chosen one
+    "examples_pairs": [],
+    "examples_objects": [],
+    "examples_off": [],  # names of objects that are not looked for
+    "examples_busy": "",
+    "examples_form": "",  # "scene" or "files": where new examples come from
+    "examples_new": False,  # whether they begin a set of their own
+    "examples_name": "",
+    "examples_from": [],  # ids of segments
+    "examples_slices": "spread",
+    "examples_files": {"image": "", "mask": ""},
+    "examples_file_objects": "",
+    "examples_removed": "",
+    "examples_confirm": False,
+    "examples_ran": False,
+    "examples_unsure": None,
+    "examples_vouched": 0,
+    "examples_can_learn": False,
+    "examples_minutes": 15,
+    "examples_learning": None,
     # What is going on
     "phase": "empty",
     "status": "Open an image to start.",

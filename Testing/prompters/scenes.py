@@ -1,4 +1,4 @@
-"""A whole SAM-like backbone that is small and random, pictures of a disc and a square, and networks to match."""
+"""SAM-like backbones that are small and random, pictures of a disc and a square, and networks to match."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import nn
 
 from AutoPromptSAMLib.backbones import Features
 from AutoPromptSAMLib.backbones.preprocess import preprocessor_of
+from AutoPromptSAMLib.backbones.sam2_image import Sam2Backbone, build_sam2_network
 from AutoPromptSAMLib.backbones.sam_family import SamBackbone, build_mask_decoder
 from AutoPromptSAMLib.prompters import Support
 from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
@@ -32,7 +33,7 @@ TINY = ProxyPromptConfig(
     heads=4,
     ffn=64,
     fusion=32,
-    detail_channels=8,
+    detail_size=SIZE,
     detail_width=8,
 )
 
@@ -58,18 +59,19 @@ class _Network(nn.Module):
         self.mask_decoder = build_mask_decoder()
 
 
-def random_backbone(seed: int = 0, stage0: bool = False) -> SamBackbone:
-    """SAM's prompt encoder and decoder on a 16×16 grid; with ``stage0``, features bring the image at 64×64, too."""
+def random_backbone(seed: int = 0) -> SamBackbone:
+    """SAM's prompt encoder and decoder on a 16×16 grid."""
     torch.manual_seed(seed)
     card = replace(get_card("lite-medsam"), name="random", input_size=SIZE)
-    kind = _WithStage if stage0 else SamBackbone
-    return kind(card, _Network(), preprocessor_of(card), f"random/{seed}", torch.device("cpu"))
+    return SamBackbone(card, _Network(), preprocessor_of(card), f"random/{seed}", torch.device("cpu"))
 
 
-class _WithStage(SamBackbone):
-    def encode(self, images):  # type: ignore[no-untyped-def]
-        features = super().encode(images)
-        return replace(features, extras={"stage0": self._preprocessor(images).repeat(1, 3, 1, 1)[:, :8]})
+def random_sam2_backbone(seed: int = 0, size: int = 128) -> Sam2Backbone:
+    """SAM 2.1 Hiera-T for images of ``size`` pixels, 16 a cell; needs the package ``sam2``."""
+    torch.manual_seed(seed)
+    card = replace(get_card("medsam2"), name="random-sam2", input_size=size)
+    network = build_sam2_network(str(card.variant["config"]), size)
+    return Sam2Backbone(card, network, preprocessor_of(card), f"random-sam2/{seed}", torch.device("cpu"))
 
 
 def scene(seed: int, rows: int = SIZE, cols: int = SIZE) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -33,7 +33,7 @@ def found(prompter: ProxyPrompter, supports: list, objects: tuple[str, ...]) -> 
 def test_it_learns_to_find_what_the_supports_show() -> None:
     backbone = random_backbone()
     supports = [support(backbone, seed) for seed in range(8)]
-    prompter = tiny_prompter(backbone, replace(TINY, detail_channels=0), stirred=False)
+    prompter = tiny_prompter(backbone, replace(TINY, detail_size=0), stirred=False)
     before = found(prompter, supports[:2], BOTH)
     optimiser = torch.optim.AdamW(prompter.network.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=3e-3, total_steps=STEPS)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from AutoPromptSAMLib.errors import ModelError, PromptError
+from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.prompters import Prompter, Request, Support
 from AutoPromptSAMLib.prompters.proxy_prompt.memory import SupportMemory
 from AutoPromptSAMLib.prompts import PixelPrompts
@@ -18,7 +18,7 @@ BOTH = ("disc", "square")
 
 @pytest.fixture(scope="module")
 def backbone():  # type: ignore[no-untyped-def]
-    return random_backbone(stage0=True)
+    return random_backbone()
 
 
 @pytest.fixture(scope="module")
@@ -134,31 +134,29 @@ def test_a_support_without_an_object_counts_as_showing_none(backbone, supports, 
 
 
 def test_paths_that_start_at_zero_leave_the_plain_result(backbone, supports, image) -> None:  # type: ignore[no-untyped-def]
-    prompted = tiny_prompter(backbone, stirred=False)(image, Request(BOTH, tuple(supports[:2])))
+    asked = Request(BOTH, tuple(supports[:2]), image=scene(100)[0])
+    prompted = tiny_prompter(backbone, stirred=False)(image, asked)
     assert prompted.refinement is not None
     plain = backbone.decode(image, replace(prompted.embedding, dense=None)).low_res
     torch.testing.assert_close(masks_of(prompted, backbone, image), plain, atol=1e-5, rtol=1e-5)
-    stirred = tiny_prompter(backbone)(image, Request(BOTH, tuple(supports[:2])))
+    stirred = tiny_prompter(backbone)(image, asked)
     without = backbone.decode(image, replace(stirred.embedding, dense=None)).low_res
     decoded = backbone.decode(image, stirred.embedding)
     assert (decoded.low_res - without).abs().max() > 1e-3
     assert (stirred.refine(decoded).low_res - decoded.low_res).abs().max() > 1e-3
 
 
-def test_without_early_features_there_is_no_refinement(backbone, supports, image) -> None:  # type: ignore[no-untyped-def]
-    prompter = tiny_prompter(backbone)
-    bare = replace(image, extras={})
-    prompted = prompter(bare, Request(BOTH, tuple(supports[:2])))
-    decoded = backbone.decode(bare, prompted.embedding)
+def test_without_the_image_masks_are_not_refined(backbone, supports, image) -> None:  # type: ignore[no-untyped-def]
+    prompted = tiny_prompter(backbone)(image, Request(BOTH, tuple(supports[:2])))
+    decoded = backbone.decode(image, prompted.embedding)
     assert prompted.refine(decoded) is decoded
-    one_bare = (supports[0], replace(supports[1], features=replace(supports[1].features, extras={})))
-    assert prompter(image, Request(BOTH, one_bare)).refinement is None
 
 
-def test_early_features_of_another_backbone_are_refused(backbone, supports, image, one_sentence) -> None:  # type: ignore[no-untyped-def]
-    other = tiny_prompter(backbone, replace(TINY, detail_channels=5))
-    with one_sentence(ModelError, "5 channels", "gives 8"):
-        other(image, Request(BOTH, tuple(supports[:2])))
+def test_detail_may_be_finer_than_context(backbone, supports, image) -> None:  # type: ignore[no-untyped-def]
+    prompter = tiny_prompter(backbone, replace(TINY, detail_size=2 * SIZE))
+    prompted = prompter(image, Request(BOTH, tuple(supports[:2]), image=scene(100)[0]))
+    decoded = backbone.decode(image, prompted.embedding)
+    assert (prompted.refine(decoded).low_res - decoded.low_res).abs().max() > 1e-3
 
 
 def test_clicks_and_masks_of_the_user_join(backbone, supports, image) -> None:  # type: ignore[no-untyped-def]
@@ -184,14 +182,46 @@ def test_clicks_and_masks_of_the_user_join(backbone, supports, image) -> None:  
     assert torch.equal(prompted.embedding.dense[1], theirs.dense[1])
 
 
-def test_gradients_reach_every_parameter(backbone, supports, image) -> None:  # type: ignore[no-untyped-def]
-    prompter = tiny_prompter(backbone)
-    prompted = prompter(image, Request(BOTH, tuple(supports[:2])))
+ABLATIONS = [{}, {"selective_map": False}, {"colorization": False}, {"selective_map": False, "colorization": False}]
+
+
+@pytest.mark.parametrize("change", ABLATIONS)
+def test_gradients_reach_every_parameter(backbone, supports, image, change) -> None:  # type: ignore[no-untyped-def]
+    prompter = tiny_prompter(backbone, replace(TINY, **change))
+    prompted = prompter(image, Request(BOTH, tuple(supports[:2]), image=scene(100)[0]))
     loss = masks_of(prompted, backbone, image).square().mean() + prompted.diagnostics["auxiliary"].square().mean()
     loss.backward()
     without = [name for name, p in prompter.network.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []
     assert all(p.grad is None for p in backbone.network.parameters())
+
+
+def test_without_the_map_the_target_does_not_choose(backbone, supports, image) -> None:  # type: ignore[no-untyped-def]
+    other = target(backbone, 101)
+    with_map, without = (tiny_prompter(backbone, replace(TINY, selective_map=on)) for on in (True, False))
+    copied = [
+        [
+            p.prompt(features, p.encode_supports(supports[:3], BOTH)).diagnostics["copied_mask"]
+            for p in (with_map, without)
+        ]
+        for features in (image, other)
+    ]
+    assert (copied[0][0] - copied[1][0]).abs().max() > 1e-3
+    share = torch.tensor([float(np.mean([s.masks[name] for s in supports[:3]])) for name in BOTH])
+    for found in (copied[0][1], copied[1][1]):
+        torch.testing.assert_close(found, share[:, None, None].expand_as(found), atol=1e-5, rtol=1e-4)
+    # What is read follows the supports all the same.
+    one, two = (without(image, Request(BOTH, tuple(supports[n : n + 2]))).embedding.sparse for n in (0, 2))
+    assert (one - two).abs().max() > 1e-3
+
+
+def test_without_colorization_tokens_follow_the_supports(backbone, supports, image) -> None:  # type: ignore[no-untyped-def]
+    prompter = tiny_prompter(backbone, replace(TINY, colorization=False))
+    one = prompter(image, Request(BOTH, tuple(supports[:2])))
+    two = prompter(image, Request(BOTH[::-1], tuple(supports[:2])))
+    assert one.embedding.sparse.shape == (2, TINY.tokens, 256)
+    torch.testing.assert_close(two.embedding.sparse, one.embedding.sparse.flip(0), atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(one.embedding.sparse[0], one.embedding.sparse[1], atol=1e-3)
 
 
 def test_a_memory_without_gradients(backbone, supports, image) -> None:  # type: ignore[no-untyped-def]

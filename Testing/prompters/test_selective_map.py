@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from AutoPromptSAMLib.prompters.proxy_prompt.selective_map import as_keys, as_queries, read_out
+from AutoPromptSAMLib.prompters.proxy_prompt.selective_map import (
+    as_keys,
+    as_queries,
+    mean_read_out,
+    read_out,
+)
 
 CHANNELS, QUERIES, CELLS = 12, 20, 16
 
@@ -35,6 +40,14 @@ def test_it_is_the_formula(supports: int, objects: int, width: int, chunked: boo
     target, memory, values = scene(supports, objects, width)
     found = read_out(as_queries(target), [as_keys(m) for m in memory], values, chunked=chunked)
     torch.testing.assert_close(found, naive(target, torch.cat(memory), torch.cat(values, 1)), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("supports", [1, 3])
+def test_without_a_map_every_cell_reads_the_mean(supports: int) -> None:
+    _, _, values = scene(supports)
+    values[0] = torch.cat([values[0]] * 2, dim=1)  # twice as many cells count twice
+    wanted = torch.cat(values, dim=1).mean(1, keepdim=True).expand(-1, QUERIES, -1)
+    torch.testing.assert_close(mean_read_out(QUERIES, values), wanted)
 
 
 def test_large_features_do_not_overflow() -> None:

@@ -13,7 +13,8 @@ from AutoPromptSAMLib.errors import ModelError, StorageError
 from AutoPromptSAMLib.prompters import Request
 from AutoPromptSAMLib.prompters.lora import LoraAdapter
 from AutoPromptSAMLib.prompters.proxy_prompt.prompter import ProxyPrompter
-from AutoPromptSAMLib.prompters.proxy_prompt.weights import load_network, save_network
+from AutoPromptSAMLib.prompters.proxy_prompt.weights import KIND, load_network, save_network
+from AutoPromptSAMLib.prompters.tensor_file import header_for, write_tensors
 from AutoPromptSAMLib.prompts import PixelPrompts
 
 from .scenes import TINY, random_backbone, scene, support, target, tiny_network
@@ -40,6 +41,15 @@ def test_a_network_comes_back(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in network.state_dict().items())
     assert all(p.requires_grad for p in loaded.parameters())
     assert [p.name for p in tmp_path.iterdir()] == ["task.safetensors"]
+
+
+def test_a_file_from_before_an_option_existed_stays_readable(tmp_path: Path) -> None:
+    backbone, network, path = random_backbone(), tiny_network(), tmp_path / "task.safetensors"
+    config = {k: v for k, v in TINY.to_dict().items() if k not in ("selective_map", "colorization", "memory")}
+    write_tensors(path, header_for(backbone, KIND, config, None), network.state_dict())
+    loaded, _ = load_network(path, backbone)
+    assert loaded.config == TINY
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in network.state_dict().items())
 
 
 def test_another_backbone_is_refused(saved: Path, one_sentence) -> None:  # type: ignore[no-untyped-def]

@@ -65,12 +65,15 @@ def docs(
     speed: Annotated[
         list[Path] | None, typer.Option(help="Folder of a `bench speed` run; give it again for more.")
     ] = None,
+    proxy: Annotated[
+        list[Path] | None, typer.Option(help="Folder of a `bench proxy` run; give it again for more.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/benchmarks.md"),
 ) -> None:
     """Write the page of benchmarks from the folders of runs: figures, machine, seeds and how to reproduce them."""
     from AutoPromptSAMLib.evaluation.page import write_page
 
-    write_page(quality or [], speed or [], out)
+    write_page(quality or [], speed or [], out, proxy or [])
     typer.echo(str(out))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from AutoPromptSAMLib.prompters.proxy_prompt.config import ProxyPromptConfig
 
@@ -104,3 +105,16 @@ class ContextualColorization(nn.Module):
             f, e, grid = block(f, e, grid)
         tokens: torch.Tensor = self.leave(e)
         return tokens
+
+
+class PooledReadOut(nn.Module):
+    """In place of the module: the read-out, with the positional code, pooled to as many tokens; nothing is learned."""
+
+    def __init__(self, config: ProxyPromptConfig) -> None:
+        super().__init__()
+        rows = 2 ** ((config.halvings + 1) // 2)
+        self.cells = (rows, 2**config.halvings // rows)
+
+    def forward(self, target: torch.Tensor, read: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
+        """Arguments and result as those of ``ContextualColorization``; ``target`` is not looked at."""
+        return F.avg_pool2d(read + code, self.cells).flatten(2).transpose(1, 2)

@@ -9,6 +9,10 @@ from typing import Any
 from AutoPromptSAMLib.errors import ModelError
 
 STEMS = ("patches", "convolutions")
+MEMORIES = ("none", "learned", "split")
+
+# Files written before these options existed lack them; the defaults are what such networks do.
+_ADDED = frozenset({"selective_map", "colorization", "memory"})
 
 
 @dataclass(frozen=True)
@@ -27,14 +31,20 @@ class ProxyPromptConfig:
     attention's output to its input (STCN's code; the paper's formula does not); ``fixed_objects`` joins that many
     objects on channels, as the paper's text says, instead of treating them alike.
 
-    Map: ``key_channels`` of a learned key with a learned temperature, None to compare the features themselves.
+    Map: ``key_channels`` of a learned key with a learned temperature, None to compare the features themselves. Without
+    ``selective_map`` every cell of the target reads the plain mean over all cells of all supports.
 
     Colorization: ``halvings`` of the number of tokens, by learned matrices with ``linear_halving`` (the paper; ties
     the network to one grid) or else by strided convolutions; ``width``, ``heads`` and ``ffn`` of its attention;
-    ``copied_mask`` adds the supports' masks, copied by the map, to what it reads.
+    ``copied_mask`` adds the supports' masks, copied by the map, to what it reads. Without ``colorization`` what was
+    read is pooled to as many tokens instead, and nothing is learned there.
 
-    ``dense`` adds to the dense prompt through ``fusion`` channels; ``detail_channels`` is the number of channels of
-    the encoder's early features that ``detail`` refines masks with (0: none), in ``detail_width`` channels.
+    ``dense`` adds to the dense prompt through ``fusion`` channels. Masks are refined from the image at ``detail_size``
+    pixels a side (0: not at all), in ``detail_width`` channels and more where it is coarser.
+
+    ``memory``: with "none" the tokens are sparse prompts. Otherwise they take the place of SAM 2's memory of earlier
+    frames and the decoder gets no sparse prompt: narrowed to 64 channels by a map that is learned with the rest
+    ("learned"), or each split into four ("split"), as SAM 2 does with object pointers.
     """
 
     grid: int = 32
@@ -42,8 +52,8 @@ class ProxyPromptConfig:
     context_size: int = 256
     context_stem: str = "convolutions"
     context_width: int = 96
-    context_depth: int = 4
-    context_state: int = 16
+    context_depth: int = 2
+    context_state: int = 8
     bottleneck: int | None = 128
     bridge_sum: bool = True
     fixed_objects: int | None = None
@@ -56,8 +66,11 @@ class ProxyPromptConfig:
     copied_mask: bool = True
     dense: bool = True
     fusion: int = 96
-    detail_channels: int = 64
-    detail_width: int = 24
+    detail_size: int = 256
+    detail_width: int = 16
+    selective_map: bool = True
+    colorization: bool = True
+    memory: str = "none"
 
     def __post_init__(self) -> None:
         patch = self.patch
@@ -66,6 +79,8 @@ class ProxyPromptConfig:
             "context_size": patch * self.grid != self.context_size or patch < 1,
             "grid": self.grid < 1 or self.grid % 2 ** ((self.halvings + 1) // 2) != 0,
             "heads": self.width % self.heads != 0,
+            "detail_size": self.detail_size < 0 or self.detail_size % 4 != 0,
+            "memory": self.memory not in MEMORIES,
         }
         if self.context_stem == "convolutions":
             problems["context_size"] |= patch < 2 or patch & (patch - 1) != 0
@@ -78,13 +93,19 @@ class ProxyPromptConfig:
             )
 
     @classmethod
-    def small(cls) -> ProxyPromptConfig:
-        """For 2 CPU cores: 32×32 cells, 64 tokens an object; the default."""
-        return cls()
+    def small(cls, memory: bool = False) -> ProxyPromptConfig:
+        """For 2 CPU cores: 32×32 cells, 64 tokens an object; the default.
+
+        ``memory`` says whether the backbone has one (``capabilities.memory``); the tokens go there then.
+        """
+        return cls(memory=_route(memory))
 
     @classmethod
-    def paper(cls) -> ProxyPromptConfig:
-        """As published, for features 64×64 of 1024 px: Vim-Ti, full-width Bridge, 256 tokens, sparse prompts only."""
+    def paper(cls, memory: bool = False) -> ProxyPromptConfig:
+        """As published, for features 64×64 of 1024 px: Vim-Ti, full-width Bridge, 256 tokens and no other prompt.
+
+        ``memory`` as in ``small``.
+        """
         return cls(
             grid=64,
             normalise=False,
@@ -92,6 +113,7 @@ class ProxyPromptConfig:
             context_stem="patches",
             context_width=192,
             context_depth=24,
+            context_state=16,
             bottleneck=None,
             bridge_sum=True,
             key_channels=None,
@@ -100,13 +122,19 @@ class ProxyPromptConfig:
             ffn=1024,
             copied_mask=False,
             dense=False,
-            detail_channels=0,
+            detail_size=0,
+            memory=_route(memory),
         )
 
     @property
     def patch(self) -> int:
         """Pixels of the context image a side of a cell."""
         return self.context_size // max(self.grid, 1)
+
+    @property
+    def canvas_size(self) -> int:
+        """Pixels a side of the images and masks that the network is given."""
+        return max(self.context_size, self.detail_size)
 
     @property
     def tokens(self) -> int:
@@ -119,19 +147,27 @@ class ProxyPromptConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ProxyPromptConfig:
-        """The configuration of ``to_dict``; ModelError when a name is unknown, missing or of another kind."""
+        """The configuration of ``to_dict``, or of that of an earlier version, which lacks the newest options.
+
+        Raises ModelError when a name is unknown or missing, or a value is of another kind.
+        """
         known = {field.name: field.type for field in fields(cls)}
-        strange = sorted(set(values) ^ set(known))
+        strange = sorted((set(values) ^ set(known)) - (_ADDED - set(values)))
         if strange:
             raise ModelError(
                 f"The configuration of a Proxy Prompt network lacks or does not know {strange[0]!r}, so it is of "
                 "another version; update AutoPromptSAM or get the weights again."
             )
-        for name, kind in known.items():
+        for name, value in values.items():
+            kind = known[name]
             allowed = {"None": type(None), "int": int, "bool": bool, "str": str}
-            if type(values[name]) not in {allowed[part.strip()] for part in str(kind).split("|")}:
+            if type(value) not in {allowed[part.strip()] for part in str(kind).split("|")}:
                 raise ModelError(
-                    f"The configuration of a Proxy Prompt network has {values[name]!r} as {name}, which must be "
+                    f"The configuration of a Proxy Prompt network has {value!r} as {name}, which must be "
                     f"{kind}; get the weights again."
                 )
         return cls(**values)
+
+
+def _route(memory: bool) -> str:
+    return "learned" if memory else "none"

@@ -1,8 +1,9 @@
-"""Fine detail from the encoder's early features: what 64×64 cells cannot show, such as vessels of a few pixels.
+"""Fine detail from the image itself: what 64×64 cells cannot show, such as vessels of a few pixels.
 
-Not in the paper. In the supports, the mean early feature inside of an object and of its surroundings; in the target,
-how much each fine pixel is like either, seen together with what the map read and with the decoder's own logits. The
-last layer starts at zero, so that an untrained path adds nothing.
+Not in the paper. A small convolutional pyramid reads the image's pixels. In the supports, the mean description of the
+pixels inside of an object and of its surroundings; in the target, how much each pixel is like either, seen together
+with what the map read and with the decoder's own logits. The last layer starts at zero, so that an untrained path adds
+nothing.
 """
 
 from __future__ import annotations
@@ -13,47 +14,50 @@ from torch.nn import functional as F
 
 from AutoPromptSAMLib.prompters.proxy_prompt.config import ProxyPromptConfig
 
-# Features.extras of the encoder's first stage: (B, C0, 256, 256) for TinyViT.
-STAGE = "stage0"
-
-_AROUND = 7  # fine pixels beside an object that count as its surroundings; a choice
+_AROUND = 7  # pixels beside an object that count as its surroundings; a choice
 _LOGIT_SCALE = 8.0  # brings the decoder's logits, some tens at most, to the size of the other inputs
 _EPS = 1e-6
 
 
 class DetailPath(nn.Module):
-    """Adds to low-resolution logits. C0 is ``detail_channels`` and D ``detail_width`` of the configuration."""
+    """Adds to low-resolution logits. S is ``detail_size`` of the configuration, D twice its ``detail_width``."""
 
     def __init__(self, config: ProxyPromptConfig, channels: int) -> None:
         super().__init__()
-        width = config.detail_width
-        self.project = nn.Conv2d(config.detail_channels, width, 1)
-        self.reduce = nn.Conv2d(channels + 1, width, 1)
-        self.mix = nn.Sequential(
-            nn.Conv2d(2 * width + 3, width, 3, padding=1),
-            nn.GELU(),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.GELU(),
-            nn.Conv2d(width, 1, 1),
-        )
-        nn.init.zeros_(self.mix[-1].weight)  # type: ignore[arg-type]
-        nn.init.zeros_(self.mix[-1].bias)  # type: ignore[arg-type]
+        self.size, width = config.detail_size, config.detail_width
+        self.at_full = nn.Sequential(_convolution(3, width), _convolution(width, width))
+        self.at_half = nn.Sequential(_convolution(width, 2 * width, 2), _convolution(2 * width, 2 * width))
+        self.at_quarter = nn.Sequential(_convolution(2 * width, 4 * width, 2), _convolution(4 * width, 4 * width))
+        self.describe = nn.Conv2d(3 * width, 2 * width, 1)
+        self.reduce = nn.Conv2d(channels + 1, 2 * width, 1)
+        self.mix_quarter = nn.Sequential(_convolution(6 * width + 3, 4 * width), _convolution(4 * width, 4 * width))
+        self.mix_half = nn.Sequential(_convolution(6 * width + 3, 2 * width), _convolution(2 * width, 2 * width))
+        self.mix_full = _convolution(3 * width + 3, width)
+        self.added = nn.Conv2d(width, 1, 1)
+        nn.init.zeros_(self.added.weight)
+        nn.init.zeros_(self.added.bias)  # type: ignore[arg-type]
 
-    def summarise(self, fine: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    def pyramid(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Images (B, 3, S, S) in 0..1 at S, S/2 and S/4, and the descriptions (B, D, S, S) of their pixels."""
+        full = self.at_full(image * 2 - 1)
+        half = self.at_half(full)
+        described = self.describe(torch.cat([full, _resized(half, full.shape[-2:])], dim=1)).movedim(1, -1)
+        return full, half, self.at_quarter(half), F.layer_norm(described, described.shape[-1:]).movedim(-1, 1)
+
+    def summarise(self, image: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         """Sums (K, N, 2, D + 1) inside and around the objects of K supports; the last entry is the area.
 
-        ``fine`` is (K, C0, h, w), ``masks`` (K, N, S, S) in 0..1.
+        ``image`` is (K, 3, S, S) in 0..1, ``masks`` (K, N, S, S) in 0..1.
         """
-        inside = F.adaptive_avg_pool2d(masks, (fine.shape[-2], fine.shape[-1]))
-        around = F.max_pool2d(inside, 2 * _AROUND + 1, stride=1, padding=_AROUND) - inside
-        regions = torch.stack([inside, around], dim=2).flatten(3)
-        features = self._projected(fine).flatten(2)
-        counted = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
+        around = F.max_pool2d(masks, 2 * _AROUND + 1, stride=1, padding=_AROUND) - masks
+        regions = torch.stack([masks, around], dim=2).flatten(3)
+        described = self.pyramid(image)[-1].flatten(2)
+        counted = torch.cat([described, torch.ones_like(described[:, :1])], dim=1)
         return torch.einsum("knrp,kdp->knrd", regions, counted)
 
     def forward(
         self,
-        fine: torch.Tensor,
+        pyramid: tuple[torch.Tensor, ...],
         sums: torch.Tensor,
         read: torch.Tensor,
         copied: torch.Tensor,
@@ -61,26 +65,37 @@ class DetailPath(nn.Module):
     ) -> torch.Tensor:
         """What to add to ``logits`` (N, M, H, W), of that shape.
 
-        ``fine`` is (1, C0, h, w) of the target, ``sums`` (N, 2, D + 1) those of ``summarise`` over all supports,
-        ``read`` (N, C, g, g) the read-out and ``copied`` (N, 1, g, g) the copied masks.
+        ``pyramid`` is that of one target, ``sums`` (N, 2, D + 1) those of ``summarise`` over all supports, ``read``
+        (N, C, g, g) the read-out and ``copied`` (N, 1, g, g) the copied masks.
         """
-        size, (objects, masks) = logits.shape[-2:], logits.shape[:2]
-        features = _resized(self._projected(fine), size)
+        full, half, quarter, described = pyramid
+        objects, masks = logits.shape[:2]
         means = sums[..., :-1] / (sums[..., -1:] + _EPS)
-        likeness = torch.einsum("dhw,nrd->nrhw", features[0], means) / features.shape[1] ** 0.5
-        context = _resized(self.reduce(torch.cat([read, copied], dim=1)), size)
-        shared = torch.cat([features.expand(objects, -1, -1, -1), context, likeness], dim=1)
-        each = torch.cat(
-            [shared.repeat_interleave(masks, dim=0), (logits / _LOGIT_SCALE).reshape(-1, 1, *size).tanh()], dim=1
-        )
-        added: torch.Tensor = self.mix(each)
-        return added.reshape(logits.shape)
+        likeness = torch.einsum("dhw,nrd->nrhw", described[0], means) / described.shape[1] ** 0.5
+        context = self.reduce(torch.cat([read, copied], dim=1))
+        each = (logits / _LOGIT_SCALE).reshape(-1, 1, *logits.shape[-2:]).tanh()
 
-    def _projected(self, fine: torch.Tensor) -> torch.Tensor:
-        """(B, D, h, w) with mean 0 and variance 1 in every pixel."""
-        x = self.project(fine).movedim(1, -1)
-        return F.layer_norm(x, x.shape[-1:]).movedim(-1, 1)
+        def at(level: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+            """All that is known at the size of ``level``, a row an object and mask; ``others`` already are."""
+            size = level.shape[-2:]
+            seen = torch.cat([level.expand(objects, -1, -1, -1), _resized(likeness, size)], dim=1)
+            return torch.cat([seen.repeat_interleave(masks, dim=0), _resized(each, size), *others], dim=1)
+
+        x = self.mix_quarter(at(quarter, _resized(context, quarter.shape[-2:]).repeat_interleave(masks, dim=0)))
+        x = self.mix_half(at(half, _resized(x, half.shape[-2:])))
+        x = self.mix_full(at(full, _resized(x, full.shape[-2:])))
+        return _resized(self.added(x), logits.shape[-2:]).reshape(logits.shape)
+
+
+def _convolution(inside: int, outside: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inside, outside, 3, stride=stride, padding=1), nn.GroupNorm(min(4, outside), outside), nn.GELU()
+    )
 
 
 def _resized(x: torch.Tensor, size: torch.Size) -> torch.Tensor:
-    return x if x.shape[-2:] == size else F.interpolate(x, size, mode="bilinear", align_corners=False)
+    if x.shape[-2:] == size:
+        return x
+    if x.shape[-1] > size[-1]:
+        return F.adaptive_avg_pool2d(x, (size[0], size[1]))
+    return F.interpolate(x, size, mode="bilinear", align_corners=False)

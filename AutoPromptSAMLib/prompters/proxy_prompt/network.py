@@ -5,6 +5,7 @@ Steps b to g of the paper; the backbone before and the decoder after are not par
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,16 +13,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from AutoPromptSAMLib.errors import ModelError
+from AutoPromptSAMLib.backbones.base import PromptEmbedding
 from AutoPromptSAMLib.prompters.proxy_prompt import selective_map
 from AutoPromptSAMLib.prompters.proxy_prompt.bridge import BridgeUnit
-from AutoPromptSAMLib.prompters.proxy_prompt.colorization import ContextualColorization
+from AutoPromptSAMLib.prompters.proxy_prompt.colorization import ContextualColorization, PooledReadOut
 from AutoPromptSAMLib.prompters.proxy_prompt.config import ProxyPromptConfig
 from AutoPromptSAMLib.prompters.proxy_prompt.contextual_encoder import ContextualEncoder
 from AutoPromptSAMLib.prompters.proxy_prompt.detail import DetailPath
 from AutoPromptSAMLib.prompters.proxy_prompt.memory import SupportEncoding, SupportMemory
 
 CHANNELS = 256  # of every SAM-like embedding
+MEMORY_CHANNELS = 64  # of a token in SAM 2's memory
 
 # On a GPU so many supports are read from in one fused kernel; beyond, one by one, and memory stays flat. The CPU reads
 # one by one in less time than its fused kernel takes (45 against 65 ms with 4 supports of 32×32 cells on one core).
@@ -33,18 +35,29 @@ _EPS = 1e-6
 class ProxyOutput:
     """Of N objects: ``tokens`` (N, n, 256), ``dense`` (N, 256, H, W) to add to the no-mask vector or None.
 
+    ``memory`` (N, n, 64), or (N, n, 256) to be split, is the tokens on their way into SAM 2's memory; None where they
+    are sparse prompts.
+
     ``copied`` (N, H, W) is the supports' masks as the map copies them, in 0..1; ``auxiliary`` (N, H, W) are coarse
     mask logits for an auxiliary loss; ``confidence`` (N,) is how sharp the copied mask is, Σm²/Σm: 1 where every cell
     reads from inside or from outside only, 0 where nothing is found. ``refine`` maps decoded logits (N, M, h, w) to
-    what the detail path adds to them; None without early features. H×W is the embedding's grid.
+    what the detail path adds to them; None without the image. H×W is the embedding's grid.
     """
 
     tokens: torch.Tensor
     dense: torch.Tensor | None
+    memory: torch.Tensor | None
     copied: torch.Tensor
     auxiliary: torch.Tensor
     confidence: torch.Tensor
     refine: partial[torch.Tensor] | None
+
+    def embedding(self, no_mask: torch.Tensor) -> PromptEmbedding:
+        """What the backbone decodes; ``no_mask`` (256, H, W) is its dense prompt of an object without a mask."""
+        dense = None if self.dense is None else no_mask + self.dense
+        if self.memory is None:
+            return PromptEmbedding(self.tokens, dense)
+        return PromptEmbedding(self.tokens[:, :0], dense, memory=self.memory)
 
 
 class ProxyPromptNetwork(nn.Module):
@@ -55,8 +68,8 @@ class ProxyPromptNetwork(nn.Module):
         self.config = config
         self.context = ContextualEncoder(config)
         self.bridge = BridgeUnit(config, CHANNELS)
-        self.colorization = ContextualColorization(config, CHANNELS)
-        if config.key_channels is not None:
+        self.colorization = ContextualColorization(config, CHANNELS) if config.colorization else PooledReadOut(config)
+        if config.selective_map and config.key_channels is not None:
             self.key = nn.Conv2d(CHANNELS, config.key_channels, 1, bias=False)
             # An orthogonal projection of this gain has, on average, the paper's distances at the start.
             nn.init.orthogonal_(self.key.weight.flatten(1), gain=(CHANNELS / config.key_channels) ** 0.25)
@@ -73,8 +86,10 @@ class ProxyPromptNetwork(nn.Module):
             nn.init.zeros_(self.dense.weight)
             nn.init.zeros_(self.dense.bias)  # type: ignore[arg-type]
         self.auxiliary = nn.Conv2d(coarse, 1, 1)
-        if config.detail_channels:
+        if config.detail_size:
             self.detail = DetailPath(config, CHANNELS)
+        if config.memory == "learned":
+            self.narrow = nn.Linear(CHANNELS, MEMORY_CHANNELS)
 
     def encode_supports(
         self,
@@ -82,24 +97,28 @@ class ProxyPromptNetwork(nn.Module):
         embedding: torch.Tensor,
         image: torch.Tensor,
         masks: torch.Tensor,
-        fine: torch.Tensor | None = None,
     ) -> SupportMemory:
         """Steps b to d for K supports.
 
         ``embedding`` (K, 256, H, W), ``image`` (K, 3, S, S) in 0..1, ``masks`` (K, N, S, S) in 0..1 in the order of
-        ``objects``, ``fine`` (K, C0, h, w) or None; S is the configuration's ``context_size``. Raises PromptError when
-        the network is for another, fixed number of objects; ModelError when ``fine`` has other channels.
+        ``objects``; S is the configuration's ``canvas_size``. Raises PromptError when the network is for another,
+        fixed number of objects.
         """
         supports, count = masks.shape[:2]
+        size = self.config.context_size
+        seen, marked = _pooled(image, size), _pooled(masks, size)
         codes = self.context(
-            image[:, None].expand(-1, count, -1, -1, -1).flatten(0, 1), masks.flatten(0, 1)[:, None]
+            seen[:, None].expand(-1, count, -1, -1, -1).flatten(0, 1), marked.flatten(0, 1)[:, None]
         ).unflatten(0, (supports, count))
         features = self._gridded(embedding)
         joined = self.bridge(features, codes)
         cells = F.adaptive_avg_pool2d(masks, self.config.grid)
         values = torch.cat([joined, cells[:, :, None]], dim=2).flatten(3).transpose(2, 3)
         keys = selective_map.as_keys(self._compared(features))
-        sums = self.detail.summarise(self._checked(fine), masks) if self._has_detail(fine) else [None] * supports
+        sums: Iterable[torch.Tensor | None] = [None] * supports
+        if self.config.detail_size:
+            fine = self.config.detail_size
+            sums = self.detail.summarise(_pooled(image, fine), _pooled(masks, fine))
         encodings = (SupportEncoding(*parts) for parts in zip(keys, values, sums, strict=True))
         return SupportMemory(objects, tuple(encodings))
 
@@ -108,25 +127,29 @@ class ProxyPromptNetwork(nn.Module):
         embedding: torch.Tensor,
         memory: SupportMemory,
         code: torch.Tensor,
-        fine: torch.Tensor | None = None,
+        image: torch.Tensor | None = None,
         *,
         chunked: bool | None = None,
         top_k: int | None = None,
     ) -> ProxyOutput:
         """Steps e to g for one target.
 
-        ``embedding`` (1, 256, H, W), ``code`` the backbone's dense positional code (1, 256, H, W), ``fine``
-        (1, C0, h, w) or None. ``chunked`` (by default on the CPU and with more than 4 supports) and ``top_k`` as in
-        ``selective_map.read_out``.
+        ``embedding`` (1, 256, H, W), ``code`` the backbone's dense positional code (1, 256, H, W), ``image``
+        (1, 3, S, S) in 0..1 or None, then masks are not refined. ``chunked`` (by default on the CPU and with more than
+        4 supports) and ``top_k`` as in ``selective_map.read_out``; neither matters without a map.
         """
         features = self._gridded(embedding)
-        read = selective_map.read_out(
-            selective_map.as_queries(self._compared(features))[0],
-            [support.keys for support in memory.supports],
-            [support.values for support in memory.supports],
-            chunked=(embedding.device.type == "cpu" or len(memory) > _TOGETHER) if chunked is None else chunked,
-            top_k=top_k,
-        )
+        values = [support.values for support in memory.supports]
+        if self.config.selective_map:
+            read = selective_map.read_out(
+                selective_map.as_queries(self._compared(features))[0],
+                [support.keys for support in memory.supports],
+                values,
+                chunked=(embedding.device.type == "cpu" or len(memory) > _TOGETHER) if chunked is None else chunked,
+                top_k=top_k,
+            )
+        else:
+            read = selective_map.mean_read_out(self.config.grid**2, values)
         read = read.transpose(1, 2).unflatten(2, (self.config.grid, self.config.grid))
         read, copied = read[:, :-1], read[:, -1:]
         if self.config.copied_mask:
@@ -143,16 +166,25 @@ class ProxyPromptNetwork(nn.Module):
             dense = self.dense(coarse)
         refine = None
         sums = memory.sums
-        if self._has_detail(fine) and sums is not None:
-            refine = partial(self.detail, self._checked(fine), sums, read, copied)
+        if self.config.detail_size and image is not None and sums is not None:
+            pyramid = self.detail.pyramid(_pooled(image, self.config.detail_size))
+            refine = partial(self.detail, pyramid, sums, read, copied)
         return ProxyOutput(
             tokens=tokens,
             dense=dense,
+            memory=self._narrowed(tokens),
             copied=copied_there[:, 0],
             auxiliary=self.auxiliary(coarse)[:, 0],
             confidence=copied.square().sum((1, 2, 3)) / (copied.sum((1, 2, 3)) + _EPS),
             refine=refine,
         )
+
+    def _narrowed(self, tokens: torch.Tensor) -> torch.Tensor | None:
+        """What becomes of the tokens (N, n, 256) in a memory, see ``ProxyOutput``."""
+        if self.config.memory == "learned":
+            narrowed: torch.Tensor = self.narrow(tokens)
+            return narrowed
+        return tokens if self.config.memory == "split" else None
 
     def _normalised(self, embedding: torch.Tensor) -> torch.Tensor:
         if not self.config.normalise:
@@ -164,19 +196,14 @@ class ProxyPromptNetwork(nn.Module):
         return self._normalised(F.adaptive_avg_pool2d(embedding, self.config.grid))
 
     def _compared(self, features: torch.Tensor) -> torch.Tensor:
-        """What the map compares, (B, grid·grid, Ck)."""
-        if self.config.key_channels is not None:
+        """What the map compares, (B, grid·grid, Ck); of no channel where there is no map."""
+        if not self.config.selective_map:
+            features = features[:, :0]
+        elif self.config.key_channels is not None:
             features = self.key(features) * self.log_sharpness.exp()
         return features.flatten(2).transpose(1, 2)
 
-    def _has_detail(self, fine: torch.Tensor | None) -> bool:
-        return bool(self.config.detail_channels) and fine is not None
 
-    def _checked(self, fine: torch.Tensor | None) -> torch.Tensor:
-        assert fine is not None
-        if fine.shape[1] != self.config.detail_channels:
-            raise ModelError(
-                f"The network refines masks with {self.config.detail_channels} channels of early features, but this "
-                f"backbone gives {fine.shape[1]}; use the backbone that it was made for."
-            )
-        return fine
+def _pooled(canvas: torch.Tensor, size: int) -> torch.Tensor:
+    """A canvas (..., S, S) at ``size`` pixels a side, no more than S."""
+    return canvas if canvas.shape[-1] == size else F.adaptive_avg_pool2d(canvas, size)

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 
 from AutoPromptSAMLib.backbones.base import Backbone, Features, Frame, PromptEmbedding
-from AutoPromptSAMLib.errors import PromptError
+from AutoPromptSAMLib.errors import ModelError, PromptError
 from AutoPromptSAMLib.prompters.base import Prompted, Request, Support
 from AutoPromptSAMLib.prompters.proxy_prompt.canvas import image_canvas, mask_canvas
-from AutoPromptSAMLib.prompters.proxy_prompt.detail import STAGE
 from AutoPromptSAMLib.prompters.proxy_prompt.memory import SupportMemory
 from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
 from AutoPromptSAMLib.prompts import PixelPrompts
@@ -21,22 +20,29 @@ _AT_ONCE = 4
 
 
 class ProxyPrompter:
-    """See ``Prompter``: prompts are sparse tokens, an optional dense prompt, and a refinement of the decoded masks.
+    """See ``Prompter``: prompts are tokens, an optional dense prompt, and a refinement of the decoded masks.
 
+    Tokens are sparse prompts, or SAM 2's memory where the network's configuration and the backbone have one.
     ``encode_supports`` once and ``prompt`` for every image; calling it does both. Gradients flow into ``network``
-    unless the caller forbids them.
+    unless the caller forbids them. Raises ModelError for a network whose tokens go into a memory and a backbone
+    without one.
     """
 
     def __init__(self, network: ProxyPromptNetwork, backbone: Backbone) -> None:
+        if network.config.memory != "none" and not backbone.capabilities.memory:
+            raise ModelError(
+                f"This Proxy Prompt network writes into a model's memory, and {backbone.card.title} has none; choose "
+                "a SAM 2 model, or a network that was trained without a memory."
+            )
         self.network = network.to(backbone.device)
         self.backbone = backbone
-        self._code = backbone.dense_pe().detach()
-        self._no_mask = _no_mask(backbone, self._code)
+        self.code = backbone.dense_pe().detach()
+        self.no_mask = _no_mask(backbone, self.code)
 
     def __call__(self, features: Features, request: Request) -> Prompted:
         """See ``Prompter``. Raises PromptError without supports or when an object is in none of them."""
         memory = self.encode_supports(request.supports, request.objects)
-        return self.prompt(features, memory, request.prompts)
+        return self.prompt(features, memory, request.prompts, image=request.image)
 
     def encode_supports(self, supports: Sequence[Support], objects: tuple[str, ...]) -> SupportMemory:
         """What the network keeps of the supports, for any number of targets.
@@ -52,18 +58,15 @@ class ProxyPrompter:
         return SupportMemory.concatenate([self._encode(part, objects) for part in parts])
 
     def _encode(self, supports: Sequence[Support], objects: tuple[str, ...]) -> SupportMemory:
-        device, size = self.backbone.device, self.network.config.context_size
+        device, size = self.backbone.device, self.network.config.canvas_size
         images, masks = [], []
         for support in supports:
             frame = support.features.frame
             images.append(image_canvas(support.image, frame, size))
             masks.append(mask_canvas([_mask(support, name) for name in objects], frame, size))
-        fine = None
-        if all(STAGE in support.features.extras for support in supports):
-            fine = torch.cat([support.features.extras[STAGE] for support in supports]).to(device)
         embedding = torch.cat([support.features.embedding for support in supports]).to(device)
         return self.network.encode_supports(
-            objects, embedding, torch.stack(images).to(device), torch.stack(masks).to(device), fine
+            objects, embedding, torch.stack(images).to(device), torch.stack(masks).to(device)
         )
 
     def prompt(
@@ -72,21 +75,26 @@ class ProxyPrompter:
         memory: SupportMemory,
         prompts: Mapping[str, PixelPrompts] | None = None,
         *,
+        image: np.ndarray | None = None,
         chunked: bool | None = None,
         top_k: int | None = None,
     ) -> Prompted:
         """Prompts for ``memory.objects`` in the image of ``features``, a batch of 1.
 
         ``prompts`` of the user join the tokens of their object; a user's mask takes the place of the dense prompt.
+        ``image`` (rows, cols, 3) uint8, as it was encoded, is what masks are refined from; without it they are not.
         ``chunked`` and ``top_k`` as in ``selective_map.read_out``. Raises PromptError for more than one image.
         """
         if len(features) != 1:
             raise PromptError(f"Prompts are made for one image at a time, not {len(features)}; pass them one by one.")
         features = features.to(self.backbone.device)
-        out = self.network(
-            features.embedding, memory, self._code, features.extras.get(STAGE), chunked=chunked, top_k=top_k
-        )
-        embedding = PromptEmbedding(out.tokens, None if out.dense is None else self._no_mask + out.dense)
+        canvas = None
+        if image is not None and self.network.config.detail_size:
+            canvas = image_canvas(image, features.frame, self.network.config.canvas_size)[None].to(
+                self.backbone.device
+            )
+        out = self.network(features.embedding, memory, self.code, canvas, chunked=chunked, top_k=top_k)
+        embedding = out.embedding(self.no_mask)
         diagnostics = {"copied_mask": out.copied, "auxiliary": out.auxiliary, "confidence": out.confidence}
         joined = self._joined(embedding, features.frame, memory.objects, prompts or {})
         return Prompted(memory.objects, joined, diagnostics, out.refine)

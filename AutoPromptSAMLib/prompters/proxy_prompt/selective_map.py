@@ -53,6 +53,12 @@ def read_out(
         return _fused(queries, torch.cat(list(keys)).float(), torch.cat(list(values), dim=1).float())
 
 
+def mean_read_out(cells: int, values: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The same for ``cells`` target cells without a map: each reads the mean over all supports' cells, (N, Q, V)."""
+    total = torch.stack([value.float().sum(1) for value in values]).sum(0)
+    return (total / sum(value.shape[1] for value in values))[:, None].expand(-1, cells, -1)
+
+
 def _fused(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     width = math.ceil(max(keys.shape[-1], values.shape[-1]) / _ALIGN) * _ALIGN
     query, key, value = (F.pad(tensor, (0, width - tensor.shape[-1])) for tensor in (queries, keys, values))

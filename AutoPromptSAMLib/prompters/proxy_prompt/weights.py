@@ -13,6 +13,7 @@ from AutoPromptSAMLib.backbones.checkpoint import load_strict
 from AutoPromptSAMLib.prompters.proxy_prompt.config import ProxyPromptConfig
 from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
 from AutoPromptSAMLib.prompters.tensor_file import Header, header_for, read_tensors, require_backbone, write_tensors
+from AutoPromptSAMLib.zoo.card import cards_folder
 
 KIND = "Proxy Prompt task"
 
@@ -38,3 +39,17 @@ def load_network(path: Path, backbone: Backbone) -> tuple[ProxyPromptNetwork, He
         network = ProxyPromptNetwork(ProxyPromptConfig.from_dict(header.config))
     load_strict(network, tensors, path.name)
     return network.eval().to(backbone.device), header
+
+
+def general_path(backbone: Backbone) -> Path:
+    """Where the general weights for a backbone are, if the project has some: beside the model cards."""
+    return cards_folder() / f"proxy-prompt-{backbone.card.name}.safetensors"
+
+
+def general_network(backbone: Backbone) -> ProxyPromptNetwork | None:
+    """The general weights, for tasks that nobody taught; None when there are none for this model.
+
+    Raises ModelError when they are damaged or the model's own weights are others than those they were made for.
+    """
+    path = general_path(backbone)
+    return load_network(path, backbone)[0] if path.is_file() else None

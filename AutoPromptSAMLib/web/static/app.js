@@ -87,6 +87,7 @@ window.apsFiles = {
   async send(entries, purpose = "") {
     const trame = window.trame;
     if (!entries.length || trame.state.get("opening")) return;
+    if (entries.length === 1 && entries[0].name.toLowerCase().endsWith(".apsupports")) purpose = "examples-import";
     const total = entries.reduce((sum, entry) => sum + entry.file.size, 0) || 1;
     let batch = "";
     let sent = 0;
@@ -109,7 +110,7 @@ window.apsFiles = {
         return;
       }
     }
-    trame.trigger("upload_done", [batch, purpose]);
+    trame.trigger(purpose.startsWith("examples") ? "examples_uploaded" : "upload_done", [batch, purpose]);
   },
 
   post(file, name, batch, progress) {
@@ -125,8 +126,8 @@ window.apsFiles = {
     });
   },
 
-  async download(suffix) {
-    const id = await window.trame.trigger("export", [suffix]);
+  async download(what, trigger = "export") {
+    const id = await window.trame.trigger(trigger, [what]);
     if (!id) return;
     const link = document.createElement("a");
     link.href = `download/${encodeURIComponent(id)}`;

@@ -1,0 +1,1 @@
+"""``bench proxy``: how well annotated images prompt other images, beside simpler ways to use them."""

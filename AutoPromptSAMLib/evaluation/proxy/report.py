@@ -1,0 +1,284 @@
+"""From runs to what people read: ``results.json``, ``report.md`` and the plots."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from AutoPromptSAMLib.atomic import atomic_path
+from AutoPromptSAMLib.evaluation import environment
+from AutoPromptSAMLib.evaluation.proxy import summary
+from AutoPromptSAMLib.evaluation.proxy.contenders import CONTENDERS
+from AutoPromptSAMLib.evaluation.proxy.draws import MOST_SHOTS
+from AutoPromptSAMLib.evaluation.proxy.records import REPORT_NAME, RESULTS_NAME, SCHEMA, Record, Unmeasured
+from AutoPromptSAMLib.evaluation.proxy.runner import Outcome, Plan
+from AutoPromptSAMLib.evaluation.proxy.summary import Curve, Figure
+from AutoPromptSAMLib.evaluation.quality.report import table
+
+METHOD = """\
+Test images are never of a group (a patient) that a shot is of. Dice is the mean over the seeds of the mean over the
+test images, ± the standard deviation over all test images; in brackets the least and the most of a seed. `persam`:
+points (or, for models that take boxes only, a box) from one feature of the object, refined, nothing learned;
+`nearest-copy`: every cell takes the label of the most similar cell of the supports; `true-box`: the bare model with
+the tight box around the truth."""
+
+NAMES = {
+    "no-map": "no selective map (uniform read-out)",
+    "no-colorization": "no colorization (pooled read-out)",
+    "neither": "neither",
+    "": "whole",
+}
+
+
+def publish(plan: Plan, outcome: Outcome, command: str, with_plots: bool = True) -> str:
+    """Write everything into the folder of ``plan``; returns the report.
+
+    Raises StorageError, and BenchError when plots are wanted and matplotlib is missing.
+    """
+    content = {
+        "schema": SCHEMA,
+        "command": command,
+        "settings": plan.settings.to_json(),
+        "environment": {
+            "machine": environment.machine(),
+            "versions": environment.versions(),
+            "engines": outcome.engines,
+        },
+        "complete": outcome.complete,
+        "records": [record.to_json() for record in outcome.records],
+        "cost": outcome.costs,
+        "unmeasured": [vars(entry) for entry in outcome.unmeasured],
+    }
+    with atomic_path(plan.folder / RESULTS_NAME) as temporary:
+        temporary.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
+    pictures: dict[str, str] = {}
+    if with_plots:
+        from AutoPromptSAMLib.evaluation.proxy.plots import draw
+
+        pictures = draw(outcome.records, outcome.costs, plan.folder)
+    text = markdown(content, pictures)
+    with atomic_path(plan.folder / REPORT_NAME) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return text
+
+
+def markdown(content: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -> str:
+    """The report of the content of ``results.json``. ``pictures``: part -> file name of its plot."""
+    pictures = pictures or {}
+    records = [Record.from_json(entry) for entry in content["records"]]
+    settings, found = content["settings"], content["environment"]
+    machine = found["machine"]
+    lines = ["# Proxy Prompt", ""]
+    if not content["complete"]:
+        lines += ["**This run was interrupted; run the same command again to finish it.**", ""]
+    bounds = [f"{settings[name]} {name}" for name in ("minutes", "steps") if settings[name] is not None]
+    seeds = sorted({record.run.seed for record in records})
+    lines += [
+        f"`{content['command']}`",
+        "",
+        f"Seeds {', '.join(map(str, seeds)) or 'none'}; test images of a run: {settings['limit'] or 'all'}; learning "
+        f"at most {' and '.join(bounds) or 'as long as it does by default'}, from {settings['start']}. Machine: "
+        f"{machine['cpu']}, {machine['cores']} cores{', ' + machine['gpu'] if machine.get('gpu') else ''}, "
+        f"{machine['system']}.",
+        "",
+        "Versions: " + ", ".join(f"{name} {version}" for name, version in found["versions"].items()) + ".",
+        "",
+    ]
+    for name, sha256 in settings["models"].items():
+        engine = found.get("engines", {}).get(name)
+        lines.append(f"- {name}: weights {sha256 or 'without a known hash'}{f', engine {engine}' if engine else ''}")
+    lines += ["", METHOD, ""]
+    for part, section in (
+        ("shots", _shots(records, settings["supports"])),
+        ("c1", _curves(records)),
+        ("c2", _spreads(records)),
+        ("c3", _swaps(records)),
+        ("c4", _ablations(records)),
+        ("general", _general(records)),
+        ("cost", _cost(content["cost"])),
+    ):
+        if section:
+            lines += [*section, ""]
+            if part in pictures:
+                lines += [f"![{part}]({pictures[part]})", ""]
+    unmeasured = [Unmeasured(**entry) for entry in content["unmeasured"]]
+    if unmeasured:
+        body = [[entry.part, entry.what, entry.reason] for entry in unmeasured]
+        lines += ["## Not measured", "", *table(["part", "what", "why"], body), ""]
+    return "\n".join(lines)
+
+
+def _shots(records: Sequence[Record], supports: int) -> list[str]:
+    rows = summary.shots(records)
+    if not rows:
+        return []
+    head = ["model", "dataset: object", *CONTENDERS, "n", "target", "verdict", "learning", "from"]
+    body = []
+    for row in rows:
+        model, dataset, name = row.key
+        line = [model, f"{dataset}: {name}", *(_figure(row.figures.get(each)) for each in CONTENDERS)]
+        line += [str(row.figures["proxy"].n) if "proxy" in row.figures else ""]
+        line += ["" if row.target is None else f"{row.target:.2f}", row.verdict]
+        line += ["" if row.minutes is None else f"{row.minutes:.1f} min", row.start]
+        body.append(line)
+    lines = [f"## {MOST_SHOTS} shots", "", f"Prompted by the first {supports} of the shots.", "", *table(head, body)]
+    for model in dict.fromkeys(row.key[0] for row in rows):
+        mean = summary.paper_mean(rows, model)
+        if mean is not None:
+            is_above = "above" if mean > summary.PAPER_MEAN else "not above"
+            lines += [
+                "",
+                f"{model}: mean of disc, cup, vessels, fetal head and nerve {mean:.3f}, {is_above} the "
+                f"{summary.PAPER_MEAN:.3f} that the paper reports for 16 shots on its own images of such objects.",
+            ]
+    return lines
+
+
+def _curves(records: Sequence[Record]) -> list[str]:
+    lines = []
+    for title, curves in (
+        ("shots learned from", summary.over_shots(records)),
+        ("supports that prompt", summary.over_supports(records)),
+    ):
+        if curves:
+            counts = sorted({count for curve in curves for count in curve.points})
+            body = [_curve(curve, counts) for curve in curves]
+            lines += [f"Dice by the number of {title}:", ""]
+            lines += [*table(["model", "dataset: object", *map(str, counts), "grows"], body), ""]
+    if not lines:
+        return []
+    text = f"It grows when the end is above the start and no step falls by more than {summary.SLACK}."
+    return ["## C1: more images help", "", text, "", *lines][:-1]
+
+
+def _curve(curve: Curve, counts: Sequence[int]) -> list[str]:
+    model, dataset, name = curve.key
+    cells = [_figure(curve.points.get(count)) for count in counts]
+    return [model, f"{dataset}: {name}", *cells, "yes" if curve.grows else "no"]
+
+
+def _spreads(records: Sequence[Record]) -> list[str]:
+    rows = summary.spreads(records)
+    if not rows:
+        return []
+    text = (
+        "Largest minus smallest mean Dice over five single supports, mean over the seeds. It holds when that of proxy "
+        f"is at most {summary.MOST_SPREAD} and below that of persam."
+    )
+    head = ["model", "dataset: object", "spread of proxy", "of persam", "Dice of proxy", "of persam", "seeds", "holds"]
+    body = [
+        [
+            row.key[0], f"{row.key[1]}: {row.key[2]}", f"{row.spread('proxy'):.3f}", f"{row.spread('persam'):.3f}",
+            f"{row.mean('proxy'):.3f}", f"{row.mean('persam'):.3f}", str(len(row.by_seed["proxy"])), _yes(row.holds),
+        ]
+        for row in rows
+    ]  # fmt: skip
+    return ["## C2: which support it is matters little", "", text, "", *table(head, body)]
+
+
+def _swaps(records: Sequence[Record]) -> list[str]:
+    rows = summary.swaps(records)
+    if not rows:
+        return []
+    text = (
+        "One network that learned both objects, the same supports and images; only the supports' mask is another one, "
+        "and nothing else says which object is meant. The object's own Dice is that of a network for it alone. It "
+        f"holds from {summary.LEAST_SWAPPED} of that."
+    )
+    head = ["model", "dataset", "mask of", "Dice with it", "Dice with the other object", "own Dice", "part", "holds"]
+    body = [
+        [
+            row.key[0], row.key[1], row.asked, _figure(row.found), f"{row.other}: {_figure(row.against_other)}",
+            _figure(row.own), "" if row.part is None else f"{row.part:.2f}", _yes(row.holds),
+        ]
+        for row in rows
+    ]  # fmt: skip
+    return ["## C3: another mask, another object", "", text, "", *table(head, body)]
+
+
+def _ablations(records: Sequence[Record]) -> list[str]:
+    rows = summary.ablations(records)
+    if not rows:
+        return []
+    variants = list(dict.fromkeys(variant for row in rows for variant in row.variants))
+    body = []
+    for row in rows:
+        whole = row.variants.get("")
+        less = [figure.mean for variant, figure in row.variants.items() if variant]
+        holds = whole is not None and all(mean < whole.mean for mean in less)
+        cells = [_figure(row.variants.get(variant)) for variant in variants]
+        body.append([row.key[0], f"{row.key[1]}: {row.key[2]}", *cells, _yes(holds)])
+    head = ["model", "dataset: object", *(NAMES[variant] for variant in variants), "each part helps"]
+    return ["## C4: without its parts", "", *table(head, body)]
+
+
+def _general(records: Sequence[Record]) -> list[str]:
+    rows = summary.general(records)
+    if not rows:
+        return []
+    body = []
+    for row in rows:
+        cells = [_figure(row.figures.get(each)) for each in CONTENDERS]
+        better = ""
+        if {"proxy", "persam"} <= set(row.figures):
+            better = _yes(row.figures["proxy"].mean > row.figures["persam"].mean)
+        n = str(row.figures["proxy"].n) if "proxy" in row.figures else ""
+        body.append([row.key[0], f"{row.key[1]}: {row.key[2]}", *cells, n, better])
+    head = ["model", "set: object", *CONTENDERS, "n", "proxy > persam"]
+    lines = ["## General weights, one support, nothing learned", "", *table(head, body)]
+    for model in dict.fromkeys(row.key[0] for row in rows):
+        better_on, not_on = summary.won(rows, model, "persam")
+        than_copy, not_than_copy = summary.won(rows, model, "nearest-copy")
+        total = len(better_on) + len(not_on)
+        if total:
+            verdict = "reached" if len(better_on) >= summary.LEAST_WON * total else "missed"
+            lines += [
+                "",
+                f"{model}: proxy beats persam on {len(better_on)} of {total} sets (mean over a set's objects); "
+                f"the goal of {summary.LEAST_WON:.0%} is {verdict}."
+                + (f" Not on: {', '.join(not_on)}." if not_on else "")
+                + f" It beats nearest-copy on {len(than_copy)} of {len(than_copy) + len(not_than_copy)}.",
+            ]
+    return lines
+
+
+def _cost(costs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    if not costs:
+        return []
+    head = [
+        "model",
+        "supports",
+        "way",
+        "seconds",
+        "of it prompting",
+        "peak MiB",
+        "kept MiB",
+        "remembering, once",
+    ]
+    body = []
+    for model, rows in costs.items():
+        for row in rows:
+            seconds = f"{row['seconds']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+            peak = "" if row["peak"] is None else f"{row['peak']:.1f}"
+            line = [model, str(row["supports"]), row["way"], seconds, f"{row['prompt']:.3f}", peak]
+            body.append([*line, f"{row['kept']:.1f}", f"{row['remember']:.2f} s"])
+    text = (
+        "From the encoded target to the mask of one object: median and quartiles. Peak: by how much memory grows "
+        "while prompts are made; kept: what the supports take; remembering: encoding all supports' masks. The "
+        "network is untrained, which costs the same."
+    )
+    return ["## What prompting costs", "", text, "", *table(head, body)]
+
+
+def _figure(figure: Figure | None) -> str:
+    if figure is None:
+        return ""
+    text = f"{figure.mean:.3f}" + ("" if figure.sd is None else f" ± {figure.sd:.3f}")
+    if len(figure.seeds) > 1:
+        text += f" [{min(figure.seeds):.3f}, {max(figure.seeds):.3f}]"
+    return text
+
+
+def _yes(holds: bool) -> str:
+    return "yes" if holds else "no"

@@ -1,0 +1,208 @@
+"""``autopromptsam learn`` (one task from a few annotated images) and ``autopromptsam train`` (general weights)."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from AutoPromptSAMLib.console import console, fetch_weights, step_bar
+from AutoPromptSAMLib.errors import PromptError
+
+if TYPE_CHECKING:
+    from AutoPromptSAMLib.backbones import Backbone
+    from AutoPromptSAMLib.datasets import Dataset
+    from AutoPromptSAMLib.training.learn import Preview
+    from AutoPromptSAMLib.training.shots import Example
+
+Data = Annotated[Path, typer.Option(help="A folder with a dataset.yaml, see `autopromptsam bench quality --list`.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write: NAME.safetensors.")]
+Model = Annotated[str, typer.Option(help="Model that will be prompted; see `autopromptsam models list`.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Seed = Annotated[int, typer.Option(help="Which images are drawn, how they are changed, and where learning starts.")]
+
+
+class _Stopper:
+    """Tells learning how far it is shown to be, and takes Ctrl-C: the first one ends it with the best so far."""
+
+    def __init__(self, report: Callable[[int, int, str], None]) -> None:
+        self.cancelled = False
+        self.report = report
+
+    def stop(self, *_: Any) -> None:
+        if self.cancelled:
+            raise KeyboardInterrupt
+        self.cancelled = True
+
+
+@contextmanager
+def _stoppable(text: str) -> Iterator[_Stopper]:
+    with step_bar(text) as report:
+        stopper = _Stopper(report)
+        before = signal.signal(signal.SIGINT, stopper.stop)
+        try:
+            yield stopper
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def learn(
+    data: Data,
+    objects: Annotated[
+        list[str], typer.Option("--object", help="What to learn, by its name in the data; repeatable.")
+    ],
+    output: Output,
+    shots: Annotated[int, typer.Option(help="Annotated images to learn from.", min=2)] = 16,
+    model: Model = "lite-medsam",
+    minutes: Annotated[float, typer.Option(help="At most so many minutes, after encoding.", min=0.01)] = 15.0,
+    steps: Annotated[int, typer.Option(help="At most so many steps.", min=1)] = 600,
+    seed: Seed = 0,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Do not start from the weights that come with the project.")
+    ] = False,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="The paper's optimiser and loss: SGD, rate 0.01, Dice alone.")
+    ] = False,
+    device: Device = "auto",
+) -> None:
+    """Learn a task from a few annotated images; use the result with `segment --support ... --task FILE`.
+
+    Ctrl-C ends it with the best network so far. A run that was killed goes on from where it was. A picture of a
+    held-back image, NAME.preview.png, is written as learning goes on.
+    """
+    from AutoPromptSAMLib.datasets import read_dataset
+    from AutoPromptSAMLib.training.general import general_network
+    from AutoPromptSAMLib.training.learn import learn as learn_task
+    from AutoPromptSAMLib.training.settings import Settings
+
+    _check_output(output)
+    dataset = read_dataset(data)
+    examples = _draw(dataset, objects, shots, seed)
+    backbone = _backbone(model, device)
+    start = None if from_scratch else general_network(backbone)
+    settings = Settings(minutes=minutes, steps=steps, seed=seed)
+    if paper:
+        settings = Settings(
+            minutes=minutes, steps=steps, seed=seed, optimiser="sgd", learning_rate=0.01, dice_only=True
+        )
+    picture = output.with_suffix(".preview.png")
+    with _stoppable(", ".join(objects)) as stopper:
+        learned = learn_task(
+            backbone, examples, objects, settings, start, stopper, output.with_suffix(".part"),
+            lambda preview: _write_preview(preview, picture), _cache(),
+        )  # fmt: skip
+    learned.save(
+        output,
+        backbone,
+        {
+            "data": dataset.name,
+            "shots": [example.name for example in examples],
+            "started_from_general": start is not None,
+        },
+    )
+    table = Table("objects", "images", "steps", "seconds", "held-back Dice", "ended", title=str(output))
+    dice = "none held back" if learned.best_dice != learned.best_dice else f"{learned.best_dice:.3f}"
+    table.add_row(
+        ", ".join(objects), str(len(examples)), str(learned.steps), f"{learned.seconds:.0f}", dice, learned.stopped
+    )
+    console.print(table)
+    typer.echo(str(output))
+
+
+def train(
+    data: Data,
+    output: Output,
+    model: Model = "lite-medsam",
+    minutes: Annotated[float, typer.Option(help="So many minutes of training, after encoding.", min=0.01)] = 240.0,
+    views: Annotated[int, typer.Option(help="Views of every image that are encoded.", min=2)] = 2,
+    rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Train general weights on all sets of a folder whose `use` is `train`; a killed run goes on from where it was."""
+    from AutoPromptSAMLib.datasets import find_datasets
+    from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
+    from AutoPromptSAMLib.training.general import train_general
+    from AutoPromptSAMLib.training.pool import gather
+    from AutoPromptSAMLib.training.settings import Settings
+
+    _check_output(output)
+    sets = [dataset for dataset in find_datasets(data) if dataset.use == "train"]
+    if not sets:
+        raise PromptError(f"No set in {data} may train weights; write `use: train` into the dataset.yaml of one.")
+    backbone = _backbone(model, device)
+    with console.status("Encoding") as status:
+        sources = gather(
+            backbone, sets, ProxyPromptConfig.small().canvas_size, views, seed, _cache(),
+            lambda name, n: status.update(f"Encoding {name}, image {n + 1}"),
+        )  # fmt: skip
+    settings = Settings(
+        steps=10**6, minutes=minutes, supports=4, targets=2, views=views, evaluate_every=100, patience=10**6,
+        learning_rate=rate, seed=seed,
+    )  # fmt: skip
+    with _stoppable("General weights") as stopper:
+        learned = train_general(backbone, sources, settings, stopper, output.with_suffix(".part"))
+    about = {"sets": {source.name: len(source.shots) for source in sources}}
+    learned.save(output, backbone, about)
+    console.print(f"{learned.steps} steps, {learned.seconds:.0f} s, held-back Dice {learned.best_dice:.3f}")
+    typer.echo(str(output))
+
+
+def _draw(dataset: Dataset, objects: list[str], shots: int, seed: int) -> list[Example]:
+    """Images that show an object, of as many groups as there are. Raises PromptError when there are too few."""
+    from AutoPromptSAMLib.datasets import sample_pairs
+    from AutoPromptSAMLib.training.shots import examples_of
+
+    found: list[Example] = []
+    for pair in sample_pairs(dataset, None, seed):
+        if len(found) >= shots:
+            break
+        found += examples_of(dataset, [pair], objects)
+    if len(found) < 2:
+        raise PromptError(
+            f"{dataset.name} has {len(found)} images of {', '.join(objects)}, but learning needs two; name an object "
+            "that `autopromptsam bench quality --list` shows for it."
+        )
+    return found[:shots]
+
+
+def _check_output(output: Path) -> None:
+    if output.suffix != ".safetensors":
+        raise typer.BadParameter("the file must end in .safetensors", param_hint="--output")
+
+
+def _backbone(model: str, device: str) -> Backbone:
+    from AutoPromptSAMLib.backbones import load_backbone
+    from AutoPromptSAMLib.zoo import get_card
+
+    fetch_weights(get_card(model))
+    with console.status(f"Loading {model}"):
+        return load_backbone(model, device)
+
+
+def _cache() -> Any:
+    from AutoPromptSAMLib.backbones.cache import EmbeddingCache
+    from AutoPromptSAMLib.zoo import home
+
+    # Learning goes through all images in turn: memory would only ever hold those that come last again.
+    return EmbeddingCache(home() / "embeddings", memory_bytes=0)
+
+
+def _write_preview(preview: Preview, path: Path) -> None:
+    """The held-back image, the truth in white and the mask found in orange."""
+    import numpy as np
+    from PIL import Image
+    from skimage.segmentation import find_boundaries
+    from skimage.transform import resize
+
+    picture = np.array(preview.image)
+    for masks, colour in ((preview.truth, (255, 255, 255)), (preview.mask, (255, 140, 0))):
+        for mask in masks:
+            there = resize(mask.astype(np.float32), picture.shape[:2], order=1) > 0.5
+            picture[find_boundaries(there, mode="inner")] = colour
+    Image.fromarray(picture).resize((2 * picture.shape[1], 2 * picture.shape[0])).save(path)

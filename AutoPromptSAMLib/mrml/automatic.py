@@ -1,0 +1,303 @@
+"""Examples (supports) in a scene: segments found by them, slices that a person vouches for, new examples.
+
+A set of supports names its objects; prompts and voxels belong to segments. A run goes by the names: an object is the
+segment of that name, which is made, in the object's colour, where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import slicer
+from undo_stack import UndoStack
+
+from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, PromptError
+from AutoPromptSAMLib.geometry import Crop
+from AutoPromptSAMLib.geometry.views import view_of
+from AutoPromptSAMLib.loops.job import Job
+from AutoPromptSAMLib.mrml.learning import TaskLearning
+from AutoPromptSAMLib.mrml.reports import Message, Propagation, Status
+from AutoPromptSAMLib.mrml.steps import Step
+from AutoPromptSAMLib.prompts import MaskPrompt
+from AutoPromptSAMLib.session.automatic import Automatic
+from AutoPromptSAMLib.session.protocol import AutomaticResult, Session
+from AutoPromptSAMLib.session.seeds import seed_slices
+from AutoPromptSAMLib.supports import SupportObject, SupportPair, SupportSet, pairs_from_volume
+
+MakePairs = Callable[[], list[SupportPair]]
+
+
+class AutomaticPrompting(TaskLearning):
+    """Segments found by examples; ``InteractiveSegmenter`` adds propagation and files."""
+
+    def __init__(
+        self,
+        session: Session,
+        volume_node: slicer.vtkMRMLScalarVolumeNode,
+        segmentation_node: slicer.vtkMRMLSegmentationNode,
+        call: Callable[[Callable[[], None]], None],
+        undo_stack: UndoStack | None = None,
+        logic: slicer.vtkSlicerSegmentEditorLogic | None = None,
+    ) -> None:
+        super().__init__(session, volume_node, segmentation_node, call, undo_stack, logic)
+        self._given: tuple[Any, ...] | None = None  # which supports the session has
+        self._last_pushed: Step | None = None
+
+    # -- a run --------------------------------------------------------------------------------------------------------
+
+    def prompt_automatically(
+        self,
+        supports: SupportSet,
+        objects: Sequence[str] | None = None,
+        first: int = 0,
+        last: int | None = None,
+        axis: int | None = None,
+    ) -> None:
+        """Find ``objects`` (default: all) of a set on slices ``first`` to ``last`` along array axis ``axis``.
+
+        ``axis`` None is the one whose slices the set shows. All of it is one undo step. Slices that a person prompted
+        or painted keep what is there, and are examples of the others.
+        """
+        if not self._is_free():
+            return
+        self._take_edits()
+        before, runs = self._active, dict(self._runs)
+        step = Step(f"Prompt from {supports.name}", self._travel, by_hand=dict(self.kept.by_hand))
+        with self._saying(), self._taken_back(step):
+            prompting = Automatic(supports)
+            along = prompting.axis(self.volume.geometry) if axis is None else axis
+            ids, new = self._targets(supports, prompting.checked_objects(objects))
+            try:
+                step.prompt_steps = sum(self._masks.take_painted(id, along) for id in ids.values())
+                self._give(supports, ids)
+                self._since_run.clear()
+                found: dict[str, dict[int, float]] = {id: {} for id in ids.values()}
+                self._propagating = self.session.prompt_automatically(
+                    list(ids.values()),
+                    along,
+                    first,
+                    last,
+                    lambda id, index, crop, sure: self._call(
+                        lambda: self._show_found(id, along, index, crop, sure, found, step)
+                    ),
+                    self._later(self._on_progress),
+                    self._later(lambda job: self._found(job, step)),
+                )
+            except AutoPromptSAMError:
+                for id in new:
+                    self._drop(id)
+                self._activate(before)
+                raise
+            undone, redone = self._adding(new)
+
+            def undo() -> None:
+                undone()
+                after.update(self._runs)
+                self._runs = dict(runs)
+                self._activate(before if before in self.kept.known else next(iter(self.kept.known), None))
+
+            def redo() -> None:
+                redone()
+                self._runs = dict(after)
+                self.changed("propagation")
+
+            after: dict[str, Propagation] = {}
+            step.undone, step.redone = undo, redo
+            self._push(step)
+            for id, sure in found.items():
+                self._runs[id] = Propagation(along, sure, (), False, True)
+            self._running = Status("propagating", f"Prompting from {supports.name}")
+            self._set_status()
+            if self._active not in found:
+                self._activate(next(iter(found)))
+            for what in ("segments", "prompts", "propagation"):
+                self.changed(what)
+
+    def unsure_slices(self, segment_id: str | None = None) -> list[tuple[str, int, float]]:
+        """Segment, slice and confidence (0 to 1) of what examples found, the least sure first.
+
+        Without the slices that a person has prompted or painted since. ``segment_id``: of this segment only.
+        """
+        rows = []
+        for id, run in self._runs.items():
+            if run.automatic and id in self.kept.known and segment_id in (None, id):
+                vouched = self._vouched(id, run.axis)
+                rows += [(id, index, sure) for index, sure in run.agreement.items() if index not in vouched]
+        return sorted(rows, key=lambda row: (row[2], row[1]))
+
+    def accept_slice(self, axis: int, index: int) -> None:
+        """Vouch for what is on a slice that examples prompted: re-runs keep it exactly, and go by it on others."""
+        taken = []
+        step = Step(f"Accept slice {index}", self._travel, by_hand=dict(self.kept.by_hand))
+        with self._saying(), self._taken_back(step):
+            for id, run in self._runs.items():
+                content = self.kept.slice_of(id, axis, index)
+                if not run.automatic or run.axis != axis or content.is_empty:
+                    continue
+                taken.append(id)
+                masks = [prompt for prompt in self.prompts(id) if isinstance(prompt, MaskPrompt)]
+                exact = seed_slices(masks, self.volume.geometry, axis) | set(self.kept.painted_slices(id, axis))
+                if index not in exact:
+                    self.session.add_prompt(id, MaskPrompt(content, self.volume.geometry))
+                    step.prompt_steps += 1
+            if not taken:
+                raise PromptError(f"Examples found nothing on slice {index}; go to a slice with a result.")
+            if step.prompt_steps:
+                self._push(step)
+                self.changed("prompts")
+
+    # -- examples of this image ---------------------------------------------------------------------------------------
+
+    def vouched_slices(self, axis: int, segment_ids: Sequence[str]) -> dict[int, tuple[str, ...]]:
+        """The slices along ``axis`` that a person prompted, painted or accepted: which of these segments are there."""
+        found: dict[int, list[str]] = {}
+        for id in segment_ids:
+            for index in self._vouched(id, axis):
+                if not self.kept.slice_of(id, axis, index).is_empty:
+                    found.setdefault(index, []).append(id)
+        return {index: tuple(ids) for index, ids in sorted(found.items())}
+
+    def new_pairs(
+        self, segment_ids: Sequence[str], axis: int | None = None
+    ) -> tuple[tuple[SupportObject, ...], MakePairs]:
+        """What segments show, as a set's objects, and a function that makes its pairs, for any thread.
+
+        ``axis`` None: slices that are spread over the segments (``supports.choice``). Else the vouched slices along
+        that axis, with the segments that were vouched for. PromptError when there is nothing.
+        """
+        ids = [id for id in segment_ids if not self.kept.known.get(id, Crop.empty()).is_empty]
+        if not ids:
+            raise PromptError("None of the segments has voxels on this image; draw one first.")
+        objects = {id: self._object_of(id) for id in ids}
+        crops = {id: self.kept.known[id] for id in ids}
+        volume, mapping = self.volume, self.mapping
+        slices = {} if axis is None else self.vouched_slices(axis, ids)
+        if axis is not None and not slices:
+            raise PromptError(
+                "No slice of this image was prompted, painted or accepted yet; accept the slices that are right."
+            )
+
+        def make(chosen: Sequence[str], **more: Any) -> list[SupportPair]:
+            masks = {objects[id].name: crops[id] for id in chosen}
+            source = f"image {volume.digest[:8]}"  # tells patients apart when a task is learned, names nobody
+            return pairs_from_volume(volume, masks, mapping=mapping, source=source, **more)
+
+        def run() -> list[SupportPair]:
+            if axis is None:
+                return make(ids)
+            view = view_of(volume.geometry, axis)
+            return [pair for n, on in slices.items() for pair in make(on, view=view, slices=[n], complete=False)]
+
+        return tuple(objects.values()), run
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _targets(self, supports: SupportSet, names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+        """The segment id of each object, and which of them were added for it."""
+        there = {self._name(id): id for id in reversed(list(self.kept.known))}
+        ids = {name: there[name] for name in names if name in there}
+        for name, id in list(ids.items()):
+            if self._is_locked(id):
+                del ids[name]
+        wanted = [each for each in supports.objects if each.name in names and each.name not in there]
+        if not ids and not wanted:
+            raise PromptError("All segments that the examples show are locked; unlock one in the segment list first.")
+        new = []
+        for each in wanted:
+            with self.kept.own_changes():
+                id = self.writer.add_segment(each.name, each.colour)
+            self.kept.known[id] = Crop.empty()
+            if each.terminology:
+                self._segment(id).SetTerminology(each.terminology)
+            ids[each.name] = id
+            new.append(id)
+        return ids, new
+
+    def _give(self, supports: SupportSet, ids: Mapping[str, str]) -> None:
+        """Let the session go by a set whose objects are called as their segments."""
+        given = (supports.id, tuple(pair.id for pair in supports.pairs), supports.names, supports.task, dict(ids))
+        if given != self._given:
+            self._given = None
+            self.session.set_supports(_renamed(supports, ids))
+            self._given = given
+
+    def _show_found(
+        self, id: str, axis: int, index: int, crop: Crop, sure: float, found: dict[str, dict[int, float]], step: Step
+    ) -> None:
+        if self._closed:
+            return
+        self._take_edits()
+        if index in self.kept.painted_slices(id, axis):
+            return
+        if crop.is_empty:
+            found[id].pop(index, None)
+        else:
+            found[id][index] = sure
+        self._show_slice(id, axis, index, crop, step)
+        self.changed("propagation")
+
+    def _found(self, job: Job[AutomaticResult], step: Step) -> None:
+        self._propagating = self._running = None
+        with self._saying():
+            if job.error is not None and not step.flips and self._last_pushed is step:
+                self._travel(step, False)
+                step.obsolete = True
+                self.undo_stack.undo()  # which drops it
+            if isinstance(job.error, Cancelled):
+                self.said(Message("Cancelled before a slice was finished; nothing was changed."))
+            elif job.error is not None:
+                raise job.error
+            else:
+                self._keep(job.result())
+        self._set_status()
+        self.changed("propagation")
+
+    def _keep(self, result: AutomaticResult) -> None:
+        nowhere = []
+        for id, sure in result.confidence.items():
+            if id in self.kept.known:
+                seeds = result.corrected.get(id, ())
+                self._runs[id] = Propagation(result.axis, sure, seeds, result.complete, True)
+                nowhere += [] if sure else [f'"{self._name(id)}"']
+        if not result.complete:
+            self.said(Message("Cancelled; the slices that were finished are kept."))
+        elif nowhere:
+            names = " and ".join(nowhere)
+            self.said(
+                Message(f"{names} was found on none of these slices; if it is there, box it on one and run again.")
+            )
+
+    def _vouched(self, segment_id: str, axis: int) -> set[int]:
+        """Slices that a person prompted, painted or accepted."""
+        prompted = seed_slices(self.prompts(segment_id), self.volume.geometry, axis)
+        return prompted | set(self.kept.painted_slices(segment_id, axis))
+
+    def _object_of(self, segment_id: str) -> SupportObject:
+        segment = self._segment(segment_id)
+        red, green, blue = segment.GetColor()
+        names = [self._name(id) for id in self.kept.known]
+        name = self._name(segment_id)
+        if names.count(name) > 1:
+            name = f"{name} ({1 + list(self.kept.known).index(segment_id)})"
+        return SupportObject(name, (red, green, blue), segment.GetTerminology() or "")
+
+    def _push(self, step: Step) -> None:
+        self._last_pushed = step
+        super()._push(step)
+
+
+def _renamed(supports: SupportSet, ids: Mapping[str, str]) -> SupportSet:
+    """A set whose objects are called by ``ids``; the others keep their names, with a sign that no id begins with."""
+    names = {name: ids.get(name, f"– {name}") for name in supports.names}
+
+    def pair(of: SupportPair) -> SupportPair:
+        def read() -> tuple[np.ndarray, dict[str, np.ndarray]]:
+            return of.image, {names[name]: mask for name, mask in of.masks.items()}
+
+        return replace(of, objects=tuple(names[name] for name in of.objects), read=read)
+
+    objects = tuple(replace(each, name=names[each.name]) for each in supports.objects)
+    return replace(supports, objects=objects, pairs=tuple(map(pair, supports.pairs)))

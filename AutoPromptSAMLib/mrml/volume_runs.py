@@ -1,0 +1,66 @@
+"""What runs through the volume have in common: one at a time, slice by slice into segments, cancelled, told about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+from undo_stack import UndoStack
+
+from AutoPromptSAMLib.geometry import Crop
+from AutoPromptSAMLib.loops.job import Job, Progress
+from AutoPromptSAMLib.mrml.reports import Message, Propagation, Status
+from AutoPromptSAMLib.mrml.segments import slice_region
+from AutoPromptSAMLib.mrml.slice_prompting import SlicePrompting
+from AutoPromptSAMLib.mrml.steps import Step
+from AutoPromptSAMLib.session.protocol import Session
+
+
+class VolumeRuns(SlicePrompting):
+    """The run that is going on, and what the last one of each segment found."""
+
+    def __init__(
+        self,
+        session: Session,
+        volume_node: slicer.vtkMRMLScalarVolumeNode,
+        segmentation_node: slicer.vtkMRMLSegmentationNode,
+        call: Callable[[Callable[[], None]], None],
+        undo_stack: UndoStack | None = None,
+        logic: slicer.vtkSlicerSegmentEditorLogic | None = None,
+    ) -> None:
+        super().__init__(session, volume_node, segmentation_node, call, undo_stack, logic)
+        self._propagating: Job[Any] | None = None
+        self._runs: dict[str, Propagation] = {}
+
+    def close(self) -> None:
+        """Cancel what runs and let go of the scene; the session stays open."""
+        self.cancel()
+        super().close()
+
+    def cancel(self) -> None:
+        """End the run after the slice that it is at; what is done stays."""
+        if self._propagating is not None:
+            self._propagating.cancel()
+
+    def propagation(self, segment_id: str | None = None) -> Propagation | None:
+        """The last run of a segment, default the active one."""
+        return self._runs.get(segment_id or self._active or "")
+
+    def _show_slice(self, segment_id: str, axis: int, index: int, crop: Crop, step: Step) -> None:
+        """A slice of a run; what a person prompted meanwhile stays."""
+        if self._closed or segment_id not in self.kept.known or (segment_id, index) in self._since_run:
+            return
+        with self._saying():
+            self._record(self.kept.write(segment_id, crop, slice_region(self.volume.geometry, axis, index)), step)
+
+    def _may_travel(self) -> bool:
+        if self._propagating is not None:
+            self.said(Message("A run is going on; cancel it before undoing or redoing.", "warning"))
+        return self._propagating is None
+
+    def _on_progress(self, progress: Progress) -> None:
+        if self._running is not None:
+            text = f"{self._running.text.partition(':')[0]}: {progress.text.lower()}"
+            self._running = Status("propagating", text, progress.done, progress.total)
+            self._set_status()

@@ -1,0 +1,92 @@
+"""Learning a task from a set of supports, on a session's thread."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from AutoPromptSAMLib.loops.job import Control
+from AutoPromptSAMLib.supports.pairs import SupportSet
+
+if TYPE_CHECKING:
+    from AutoPromptSAMLib.backbones import Backbone
+    from AutoPromptSAMLib.backbones.cache import EmbeddingCache
+    from AutoPromptSAMLib.training.learn import Preview
+
+
+@dataclass(frozen=True)
+class LearningResult:
+    """``task`` is the file with what was learned, to be attached to the set.
+
+    ``dice`` is that of the held-back images, None where there were too few to hold some back; ``complete`` is False
+    when a person ended it, then the best network so far is in the file.
+    """
+
+    task: Path
+    dice: float | None
+    steps: int
+    seconds: float
+    complete: bool
+
+
+class _Considerate:
+    """A job's control for learning: between two steps, clicks that came in meanwhile are answered."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    @property
+    def cancelled(self) -> bool:
+        return self._control.cancelled
+
+    def report(self, done: int, total: int, text: str) -> None:
+        self._control.report(done, total, text)
+        self._control.make_way()
+
+
+def learn_from(
+    supports: SupportSet,
+    backbone: Backbone,
+    cache: EmbeddingCache,
+    folder: Path,
+    minutes: float,
+    control: Control,
+    on_preview: Callable[[Preview], None] | None,
+) -> LearningResult:
+    """Learn to find the set's objects from its pairs; starts from the set's own task, or from the general weights.
+
+    The file is written into ``folder``; there also is the state of a run that was killed, from which the next one goes
+    on. Raises PromptError for too few pairs, Cancelled before anything was learned.
+    """
+    from AutoPromptSAMLib.prompters.proxy_prompt.weights import general_network, load_network
+    from AutoPromptSAMLib.training.learn import learn
+    from AutoPromptSAMLib.training.settings import Settings
+    from AutoPromptSAMLib.training.shots import Example
+
+    examples = [
+        Example(pair.name, pair.source or pair.id, pair.image, dict(pair.masks.items())) for pair in supports.pairs
+    ]
+    start = general_network(backbone) if supports.task is None else load_network(supports.task, backbone)[0]
+    names = tuple(name for name in supports.names if any(name in pair.objects for pair in supports.pairs))
+    # A run goes on only where its pairs and its model are the same.
+    content = "\n".join([backbone.fingerprint, *names, *sorted(pair.id for pair in supports.pairs)])
+    digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    task = folder / f"task-{digest}.safetensors"
+    learned = learn(
+        backbone,
+        examples,
+        names,
+        Settings(minutes=minutes),
+        start,
+        _Considerate(control),
+        task.with_suffix(".part"),
+        on_preview,
+        cache,
+    )
+    learned.save(task, backbone, {"supports": len(examples)})
+    dice = None if learned.best_dice != learned.best_dice else learned.best_dice
+    return LearningResult(task, dice, learned.steps, learned.seconds, learned.stopped != "cancelled")

@@ -1,0 +1,99 @@
+"""What the supports of a slice are chosen from, and what is kept of them for any number of slices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from AutoPromptSAMLib.backbones.base import Features
+from AutoPromptSAMLib.prompters.base import Support
+from AutoPromptSAMLib.prompters.proxy_prompt.memory import SupportMemory
+from AutoPromptSAMLib.prompters.proxy_prompt.prompter import ProxyPrompter
+from AutoPromptSAMLib.supports.encode import MOST_SIMILAR, most_similar, signature
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    support: Support
+    name: str  # unique: what the answers are remembered under
+    objects: frozenset[str]  # annotated, whether they are there or not
+    signature: torch.Tensor
+
+
+class SupportPool:
+    """What the supports of a slice are chosen from; each is encoded for the prompter once.
+
+    A support counts only for the objects that are annotated on it: others may be there all the same. ``weights`` names
+    the prompter's network.
+    """
+
+    def __init__(self, prompter: ProxyPrompter, weights: str) -> None:
+        self.prompter = prompter
+        self.weights = weights
+        self._candidates: list[_Candidate] = []
+        self._memories: dict[tuple[str, tuple[str, ...]], SupportMemory] = {}
+
+    def __len__(self) -> int:
+        return len(self._candidates)
+
+    def add(self, support: Support, name: str, objects: Iterable[str]) -> None:
+        """Let a support be chosen. ``name`` stands for its content; ``objects`` are what is annotated on it."""
+        new = _Candidate(support, name, frozenset(objects), signature(support.features))
+        self._candidates = [*(other for other in self._candidates if other.name != name), new]
+
+    def copy(self) -> SupportPool:
+        """A pool with the same supports, to which others can be added; what is encoded already is shared."""
+        other = SupportPool(self.prompter, self.weights)
+        other._candidates = list(self._candidates)
+        other._memories = self._memories
+        return other
+
+    def shows(self, name: str) -> bool:
+        """Whether an object is on any support."""
+        return any(each.support.has(name) for each in self._candidates if name in each.objects)
+
+    def groups(self, features: Features, objects: Sequence[str]) -> list[SupportGroup]:
+        """The supports for a slice: objects with the same ones are prompted together, those without are left out."""
+        by_choice: dict[tuple[int, ...], list[str]] = {}
+        for name in objects:
+            able = [n for n, each in enumerate(self._candidates) if name in each.objects]
+            nearest = most_similar(features, [self._candidates[n].signature for n in able], MOST_SIMILAR)
+            chosen = tuple(sorted(able[n] for n in nearest))
+            if any(self._candidates[n].support.has(name) for n in chosen):
+                by_choice.setdefault(chosen, []).append(name)
+        return [
+            SupportGroup(tuple(names), tuple(self._candidates[n] for n in chosen), self)
+            for chosen, names in by_choice.items()
+        ]
+
+    def _memory(self, objects: tuple[str, ...], candidates: Sequence[_Candidate]) -> SupportMemory:
+        missing = [each for each in candidates if (each.name, objects) not in self._memories]
+        if missing:
+            # All chosen ones, because an object has to be on one of those that are encoded together.
+            with torch.no_grad():
+                whole = self.prompter.encode_supports([each.support for each in candidates], objects)
+            for each, encoding in zip(candidates, whole.supports, strict=True):
+                self._memories[each.name, objects] = SupportMemory(objects, (encoding,))
+        return SupportMemory.concatenate([self._memories[each.name, objects] for each in candidates])
+
+
+@dataclass(frozen=True, eq=False)
+class SupportGroup:
+    """Objects that the same supports prompt on a slice."""
+
+    objects: tuple[str, ...]
+    candidates: tuple[_Candidate, ...]
+    pool: SupportPool
+
+    @property
+    def identity(self) -> str:
+        """Names objects, supports and network."""
+        parts = [self.pool.weights, *self.objects, "", *(each.name for each in self.candidates)]
+        return "\n".join(parts)
+
+    @property
+    def memory(self) -> SupportMemory:
+        """The supports as the network takes them."""
+        return self.pool._memory(self.objects, self.candidates)

@@ -1,0 +1,136 @@
+"""Episodes: some annotated images prompt others, and the answer is compared with the annotation.
+
+Supports are encoded once an episode and prompt all of its targets, which is what a step costs most for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from AutoPromptSAMLib.backbones.base import Backbone, Features
+from AutoPromptSAMLib.prompters.proxy_prompt.memory import SupportMemory
+from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
+from AutoPromptSAMLib.prompters.proxy_prompt.prompter import ProxyPrompter
+from AutoPromptSAMLib.training.losses import episode_loss
+from AutoPromptSAMLib.training.shots import Shot, View
+
+MOST_OBJECTS = 2  # of an episode; a choice
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """K ``supports`` prompt T ``targets``; the masks of N objects are the views' masks numbered ``chosen``
+    (-1: the object is not in that image)."""
+
+    supports: tuple[View, ...]
+    targets: tuple[View, ...]
+    chosen: tuple[tuple[int, ...], ...]  # one an image, the supports' first
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """Names that tell the objects apart; the network never sees them."""
+        return tuple(str(n) for n in range(len(self.chosen[0])))
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """Logits of one target: ``final`` and ``decoded`` (N, h, w) with and without the detail path, and ``coarse``."""
+
+    final: torch.Tensor
+    decoded: torch.Tensor
+    coarse: torch.Tensor
+
+
+class Teacher:
+    """Asks a network of a frozen backbone, with gradients unless the caller forbids them."""
+
+    def __init__(self, network: ProxyPromptNetwork, backbone: Backbone) -> None:
+        self.network, self.backbone = network, backbone
+        prompter = ProxyPrompter(network, backbone)
+        self._code, self._no_mask = prompter.code, prompter.no_mask
+
+    def remember(self, supports: Sequence[View], chosen: Sequence[Sequence[int]]) -> SupportMemory:
+        """What the network keeps of the supports, for the masks numbered ``chosen`` in each."""
+        device = self.backbone.device
+        names = tuple(str(n) for n in range(len(chosen[0])))
+        masks = torch.stack([_masks(view, numbers) for view, numbers in zip(supports, chosen, strict=True)])
+        embedding = torch.stack([view.embedding for view in supports]).to(device).float()
+        return self.network.encode_supports(names, embedding, _images(supports).to(device), masks.to(device))
+
+    def ask(self, target: View, memory: SupportMemory) -> Answer:
+        """The network's answer for one target."""
+        device = self.backbone.device
+        embedding = target.embedding[None].to(device).float()
+        out = self.network(embedding, memory, self._code, _images([target]).to(device))
+        high_res = tuple(level[None].to(device).float() for level in target.high_res)
+        features = Features(embedding, target.frame, high_res)
+        decoded = self.backbone.decode(features, out.embedding(self._no_mask)).low_res
+        final = decoded if out.refine is None else decoded + out.refine(decoded)
+        return Answer(final[:, 0], decoded[:, 0], out.auxiliary)
+
+    def loss(self, episode: Episode, dice_only: bool) -> torch.Tensor:
+        """The mean loss of the targets."""
+        count = len(episode.supports)
+        memory = self.remember(episode.supports, episode.chosen[:count])
+        losses = []
+        for target, numbers in zip(episode.targets, episode.chosen[count:], strict=True):
+            answer = self.ask(target, memory)
+            truth = _masks(target, numbers).to(self.backbone.device)
+            losses.append(episode_loss(answer.final, answer.decoded, answer.coarse, truth, dice_only))
+        return torch.stack(losses).mean()
+
+    def dice(self, target: View, memory: SupportMemory, numbers: Sequence[int]) -> tuple[float, np.ndarray]:
+        """Mean Dice of the objects that are in the target, and the masks found (N, h, w), without gradients.
+
+        An object that is in neither counts as 1.
+        """
+        with torch.no_grad():
+            found = (self.ask(target, memory).final > 0).cpu()
+            truth = torch.nn.functional.adaptive_avg_pool2d(
+                _masks(target, numbers), (found.shape[-2], found.shape[-1])
+            )
+        scores = []
+        for mask, wanted in zip(found, truth >= 0.5, strict=True):
+            total = int(mask.sum() + wanted.sum())
+            scores.append(2 * int((mask & wanted).sum()) / total if total else 1.0)
+        return float(np.mean(scores)), found.numpy()
+
+
+def draw_episode(shots: Sequence[Shot], rng: np.random.Generator, supports: int, targets: int) -> Episode:
+    """Leave-one-out for small steps: ``supports`` shots under one draw of the augmentation, other ones as targets.
+
+    Targets are of other groups than the supports where there are several groups. Of many objects ``MOST_OBJECTS`` take
+    part, so that a step takes no longer; every one of them is in a support where some shot shows it.
+    """
+    order = [int(n) for n in rng.permutation(len(shots))]
+    objects = sorted(int(o) for o in rng.permutation(len(shots[0].objects))[:MOST_OBJECTS])
+    first = order[: min(supports, len(shots) - 1)]
+    missing = [o for o in objects if not any(shots[n].present[o] for n in first)]
+    for place, wanted in enumerate(missing):
+        shows = [n for n in order if shots[n].present[wanted]]
+        if shows and place < len(first):
+            first[-1 - place] = shows[0]
+    used = {shots[n].group for n in first}
+    rest = [n for n in order if n not in first]
+    others = [n for n in rest if shots[n].group not in used] or rest
+    draw = int(rng.integers(len(shots[0].views)))
+    chosen = others[:targets]
+    return Episode(
+        supports=tuple(shots[n].views[draw] for n in first),
+        targets=tuple(shots[n].views[int(rng.integers(len(shots[n].views)))] for n in chosen),
+        chosen=(tuple(objects),) * (len(first) + len(chosen)),
+    )
+
+
+def _images(views: Sequence[View]) -> torch.Tensor:
+    return torch.stack([view.image for view in views]).float() / 255
+
+
+def _masks(view: View, numbers: Sequence[int]) -> torch.Tensor:
+    """The masks (N, S, S) in 0..1; an empty one for the number -1."""
+    masks = [view.masks[n] if n >= 0 else torch.zeros_like(view.image[0]) for n in numbers]
+    return torch.stack(masks).float() / 255

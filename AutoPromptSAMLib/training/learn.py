@@ -1,0 +1,331 @@
+"""Learning one task: a Proxy Prompt network from a few annotated images, on two CPU cores within minutes.
+
+The backbone is frozen and every image was encoded before the first step. What is kept is the network that did best on
+the shots that were held back.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from AutoPromptSAMLib.atomic import atomic_path
+from AutoPromptSAMLib.backbones.base import Backbone
+from AutoPromptSAMLib.backbones.cache import EmbeddingCache
+from AutoPromptSAMLib.errors import Cancelled, ModelError, PromptError
+from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
+from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
+from AutoPromptSAMLib.prompters.proxy_prompt.weights import save_network
+from AutoPromptSAMLib.training.episodes import Episode, Teacher, draw_episode
+from AutoPromptSAMLib.training.settings import Settings
+from AutoPromptSAMLib.training.shots import Example, Shot, shots_of
+
+_WARM_UP = 0.1  # of all steps, with a rising learning rate
+_LAST_RATE = 0.01  # of the highest learning rate, at the end
+_GRADIENT_NORM = 1.0
+_MOMENTUM, _SGD_DECAY = 0.9, 5e-4  # the paper's
+_ADAMW_DECAY = 1e-4
+_JUDGING = 4  # supports, when a network is judged
+_BETTER = 1e-3  # Dice; less is no improvement
+
+
+class Control(Protocol):
+    """What learning tells a host, and is asked by it; ``loops.job.Control`` is one."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody asked to stop."""
+
+    def report(self, done: int, total: int, text: str) -> None:
+        """Tell how far it is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """A held-back image as the network sees it after ``step`` of ``steps``, and what it makes of it.
+
+    Where nothing is held back it is one that is learned from, and ``dice`` is NaN.
+
+    ``image`` (S, S, 3) uint8, ``truth`` and ``mask`` (N, h, w) bool in the order of the objects; ``dice`` is the mean
+    over all held-back images.
+    """
+
+    step: int
+    steps: int
+    dice: float
+    name: str
+    image: np.ndarray
+    truth: np.ndarray
+    mask: np.ndarray
+
+
+@dataclass(eq=False)
+class Learned:
+    """The best network, and how it came about: ``history`` has (step, seconds, loss, held-back Dice or NaN)."""
+
+    network: ProxyPromptNetwork
+    objects: tuple[str, ...]
+    settings: Settings
+    stopped: str  # "done", "early" or "cancelled"
+    steps: int
+    seconds: float
+    best_dice: float
+    history: list[tuple[int, float, float, float]] = field(default_factory=list)
+
+    def save(self, path: Path, backbone: Backbone, info: Mapping[str, Any] | None = None) -> str:
+        """Write the task file; returns its sha256. Raises StorageError when it cannot be written."""
+        about = {
+            "objects": list(self.objects),
+            "settings": asdict(self.settings),
+            "stopped": self.stopped,
+            "steps": self.steps,
+            "seconds": round(self.seconds, 1),
+            "held_back_dice": None if math.isnan(self.best_dice) else round(self.best_dice, 4),
+            **(info or {}),
+        }
+        return save_network(self.network, path, backbone, about)
+
+
+def learn(
+    backbone: Backbone,
+    examples: Sequence[Example],
+    objects: Sequence[str],
+    settings: Settings | None = None,
+    start: ProxyPromptNetwork | None = None,
+    control: Control | None = None,
+    checkpoint: Path | None = None,
+    on_preview: Callable[[Preview], None] | None = None,
+    cache: EmbeddingCache | None = None,
+) -> Learned:
+    """Learn to find ``objects`` in images like ``examples``, from ``start`` (a copy) or from nothing.
+
+    With ``checkpoint`` the state is kept in that file and a run that was ended goes on from it; the file is removed at
+    the end. ``cache`` keeps encoded images. Cancelled while learning, the best network so far comes back; while still
+    encoding, Cancelled is raised.
+    Raises PromptError for fewer than two examples or an object that fewer than two of them show.
+    """
+    settings = settings or Settings()
+    objects = tuple(objects)
+    _check(examples, objects)
+    torch.manual_seed(settings.seed)
+    network = (
+        ProxyPromptNetwork(ProxyPromptConfig.small(memory=backbone.capabilities.memory))
+        if start is None
+        else copy.deepcopy(start)
+    )
+    network = network.to(backbone.device).train().requires_grad_(True)
+
+    def encoding(done: int, total: int) -> None:
+        if control is not None:
+            if control.cancelled:
+                raise Cancelled("Cancelled before anything was learned.")
+            control.report(done, total, f"Preparing image {done + 1} of {total}")
+
+    shots = shots_of(
+        backbone, examples, objects, network.config.canvas_size, settings.views, settings.seed, encoding, cache
+    )
+    held, learned_from = _hold_back(shots, settings)
+    run = Run(network, backbone, settings, checkpoint)
+    numbers = tuple(range(len(objects)))
+
+    def draw(rng: np.random.Generator) -> Episode:
+        return draw_episode(learned_from, rng, settings.supports, settings.targets)
+
+    def evaluate(teacher: Teacher) -> float:
+        if not held and on_preview is None:
+            return math.nan
+        # With nothing held back there is still something to look at, but it says little of how well it goes.
+        shown = held or learned_from[:1]
+        supports = _covering([shot for shot in learned_from if shot not in shown], _JUDGING)
+        with torch.no_grad():
+            memory = teacher.remember([shot.views[0] for shot in supports], [numbers] * len(supports))
+        results = [teacher.dice(shot.views[0], memory, numbers) for shot in shown]
+        score = float(np.mean([dice for dice, _ in results])) if held else math.nan
+        if on_preview is not None:
+            view, mask = shown[0].views[0], results[0][1]
+            image = view.image.permute(1, 2, 0).numpy()
+            truth = (view.masks >= 128).numpy()
+            on_preview(Preview(run.step, settings.steps, score, shown[0].name, image, truth, mask))
+        return score
+
+    stopped = run.go(draw, evaluate, control)
+    return Learned(run.best, objects, settings, stopped, run.step, run.seconds, run.best_dice, run.history)
+
+
+class Run:
+    """Steps of an optimiser over episodes, with a schedule, a checkpoint and the best network so far."""
+
+    def __init__(
+        self, network: ProxyPromptNetwork, backbone: Backbone, settings: Settings, checkpoint: Path | None
+    ) -> None:
+        self.network, self.settings, self._checkpoint = network, settings, checkpoint
+        self.teacher = Teacher(network, backbone)
+        self.step, self.seconds = 0, 0.0
+        self.best, self.best_dice, self._since_best = network, math.nan, 0
+        self.history: list[tuple[int, float, float, float]] = []
+        self._rng = np.random.default_rng(settings.seed)
+        parameters = list(network.parameters())
+        self._optimiser: torch.optim.Optimizer
+        if settings.optimiser == "sgd":
+            self._optimiser = torch.optim.SGD(
+                parameters, settings.learning_rate, momentum=_MOMENTUM, weight_decay=_SGD_DECAY
+            )
+        else:
+            self._optimiser = torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=_ADAMW_DECAY)
+        self._resume()
+
+    @property
+    def progress(self) -> float:
+        """From 0 to 1: the larger part of the steps or of the time that is used up."""
+        limit = self.settings.minutes
+        spent = 0.0 if limit is None else self.seconds / (60 * limit)
+        return max(self.step / self.settings.steps, spent)
+
+    def go(
+        self,
+        draw: Callable[[np.random.Generator], Episode],
+        evaluate: Callable[[Teacher], float],
+        control: Control | None,
+    ) -> str:
+        """Run to the end; "done", "early" (no better for a while) or "cancelled"."""
+        settings, stopped = self.settings, "done"
+        while self.progress < 1:
+            if control is not None:
+                if control.cancelled:
+                    stopped = "cancelled"
+                    break
+                text = "Learning" if math.isnan(self.best_dice) else f"Learning: Dice {self.best_dice:.3f}"
+                control.report(min(int(100 * self.progress), 99), 100, text)
+            started = time.monotonic()
+            loss = self._one(draw(self._rng))
+            self.step += 1
+            due = self.step == 1 or self.step % settings.evaluate_every == 0
+            self.seconds += time.monotonic() - started
+            score = math.nan
+            if due or self.progress >= 1:
+                started = time.monotonic()
+                score = self._evaluated(evaluate)
+                self.seconds += time.monotonic() - started
+            self.history.append((self.step, round(self.seconds, 2), round(loss, 4), score))
+            if due:
+                self._save()
+            if self._since_best >= settings.patience and self.progress >= settings.earliest:
+                stopped = "early"
+                break
+        self.network.eval()
+        if self._checkpoint is not None and stopped != "cancelled":
+            self._checkpoint.unlink(missing_ok=True)
+        return stopped
+
+    def _one(self, episode: Episode) -> float:
+        for group in self._optimiser.param_groups:
+            group["lr"] = self.settings.learning_rate * schedule(self.progress)
+        loss = self.teacher.loss(episode, self.settings.dice_only)
+        self._optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), _GRADIENT_NORM)
+        self._optimiser.step()
+        return float(loss.detach())
+
+    def _evaluated(self, evaluate: Callable[[Teacher], float]) -> float:
+        self.network.eval()
+        score = evaluate(self.teacher)
+        self.network.train()
+        if math.isnan(score):
+            self.best = self.network
+        elif math.isnan(self.best_dice) or score > self.best_dice + _BETTER:
+            self.best, self.best_dice, self._since_best = copy.deepcopy(self.network).eval(), score, 0
+        else:
+            self._since_best += 1
+        return score
+
+    def _save(self) -> None:
+        if self._checkpoint is None:
+            return
+        state = {
+            "settings": json.dumps(asdict(self.settings), sort_keys=True),
+            "step": self.step,
+            "seconds": self.seconds,
+            "best_dice": self.best_dice,
+            "since_best": self._since_best,
+            "history": self.history,
+            "rng": json.dumps(self._rng.bit_generator.state),
+            "network": self.network.state_dict(),
+            "best": self.best.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+        }
+        with atomic_path(self._checkpoint) as temporary:
+            torch.save(state, temporary)
+
+    def _resume(self) -> None:
+        """Go on from the checkpoint if there is one of the same settings. Raises ModelError when it is damaged."""
+        if self._checkpoint is None or not self._checkpoint.is_file():
+            return
+        try:
+            state = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
+            if state["settings"] != json.dumps(asdict(self.settings), sort_keys=True):
+                return
+            self.network.load_state_dict(state["network"])
+            self.best = copy.deepcopy(self.network).eval()
+            self.best.load_state_dict(state["best"])
+            self._optimiser.load_state_dict(state["optimiser"])
+            self._rng.bit_generator.state = json.loads(state["rng"])
+            self.step, self.seconds = state["step"], state["seconds"]
+            self.best_dice, self._since_best = state["best_dice"], state["since_best"]
+            self.history = [tuple(entry) for entry in state["history"]]
+        except Exception as error:  # whatever a damaged file does to a parser, the answer is the same
+            raise ModelError(
+                f"The unfinished learning in {self._checkpoint} is damaged; delete this file to start over."
+            ) from error
+
+
+def schedule(progress: float) -> float:
+    """Part of the highest learning rate: rises, then falls as a cosine to 1 %."""
+    if progress < _WARM_UP:
+        return max(progress, _LAST_RATE) / _WARM_UP
+    falling = (1 + math.cos(math.pi * min(1.0, (progress - _WARM_UP) / (1 - _WARM_UP)))) / 2
+    return _LAST_RATE + (1 - _LAST_RATE) * falling
+
+
+def _check(examples: Sequence[Example], objects: tuple[str, ...]) -> None:
+    if len(examples) < 2:
+        raise PromptError(f"Learning needs at least two annotated images, not {len(examples)}; annotate more.")
+    if not objects:
+        raise PromptError("No object is named; say what is to be learned.")
+    for name in objects:
+        shown = sum(name in example.masks and bool(example.masks[name].any()) for example in examples)
+        if shown < 2:
+            raise PromptError(
+                f"{name!r} is in {shown} of the annotated images, but learning needs it in two; annotate it in more."
+            )
+
+
+def _hold_back(shots: list[Shot], settings: Settings) -> tuple[list[Shot], list[Shot]]:
+    """Shots to choose the best network by, and those to learn from; of other groups where that can be."""
+    count = settings.held_back if settings.held_back is not None else len(shots) // 8
+    count = min(count, len(shots) - 2)
+    order = [shots[int(n)] for n in np.random.default_rng(settings.seed).permutation(len(shots))]
+    held: list[Shot] = []
+    for shot in order:
+        rest = [other for other in order if other not in held and other is not shot]
+        enough = all(sum(other.present[o] for other in rest) >= 2 for o in range(len(shot.objects)))
+        if len(held) < count and enough and all(shot.present):
+            held.append(shot)
+    groups = {shot.group for shot in held}
+    apart = [shot for shot in order if shot not in held and shot.group not in groups]
+    rest = [shot for shot in order if shot not in held]
+    return held, apart if len(apart) >= 2 else rest
+
+
+def _covering(shots: Sequence[Shot], count: int) -> list[Shot]:
+    """The first ``count`` shots, those first that show the most objects."""
+    return sorted(shots, key=lambda shot: -sum(shot.present))[:count]

@@ -1,0 +1,46 @@
+"""How a task is learned; importing this module does not import torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from AutoPromptSAMLib.errors import PromptError
+
+OPTIMISERS = ("adamw", "sgd")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Learning ends after ``steps`` or ``minutes`` (None: no limit), whichever comes first.
+
+    ``supports`` and ``targets`` of an episode; ``views`` of every image, the first of them unchanged; ``held_back``
+    shots that choose the best network (None: one in eight), looked at after every ``evaluate_every`` steps.
+    Learning stops early when they have not got better ``patience`` times in a row, and not before the part
+    ``earliest`` of it is done. ``optimiser`` "sgd" with ``dice_only`` and a ``learning_rate`` of 0.01 is the paper's;
+    "adamw" is the default because it was better (docs/proxy-prompt.md).
+    Raises PromptError for values that make no sense.
+    """
+
+    steps: int = 600
+    minutes: float | None = 15.0
+    supports: int = 3
+    targets: int = 2
+    views: int = 6
+    held_back: int | None = None
+    evaluate_every: int = 25
+    patience: int = 8
+    earliest: float = 0.5
+    learning_rate: float = 1e-3
+    optimiser: str = "adamw"
+    dice_only: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.optimiser not in OPTIMISERS:
+            raise PromptError(f"There is no optimiser {self.optimiser!r}; use one of {', '.join(OPTIMISERS)}.")
+        counts = ("steps", "supports", "targets", "views", "evaluate_every", "patience")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise PromptError(f"Learning cannot go on with {name} = {getattr(self, name)}; use 1 or more.")
+        if self.learning_rate <= 0 or (self.minutes is not None and self.minutes <= 0):
+            raise PromptError("The learning rate and the minutes must be above 0; correct them.")

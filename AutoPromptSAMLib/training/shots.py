@@ -1,0 +1,202 @@
+"""Annotated images to learn from, and the views of them that a network is trained on.
+
+A view is the image as it is, or changed by one draw of the augmentation; its features are computed once and kept, so
+that a frozen encoder never runs during learning. All images of a task take the same draws: all supports of an episode
+share one, as in the paper (rotation up to 15°, shear up to 10°, brightness, contrast and saturation ±0.1), and targets
+may come from another. Scale ±15 % and mirroring are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from AutoPromptSAMLib.datasets import Dataset, Pair, UnusablePair, cases, slices_of
+from AutoPromptSAMLib.errors import PromptError
+from AutoPromptSAMLib.geometry.views import radiological_plane
+
+if TYPE_CHECKING:
+    import torch
+    from kornia.augmentation import AugmentationSequential
+
+    from AutoPromptSAMLib.backbones.base import Backbone, Features, Frame
+    from AutoPromptSAMLib.backbones.cache import EmbeddingCache
+
+_LEAST = 512  # pixels a side on which small models' images are changed, so that no detail gets lost. A choice.
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """An annotated image: uint8 (rows, cols, 3) as networks take it, and masks (rows, cols) bool by object.
+
+    ``group`` says what belongs together (a patient): an image is never learned from others of its group where there
+    are other groups. An object without a mask is not in the image. Raises PromptError when the shapes do not fit.
+    """
+
+    name: str
+    group: str
+    image: NDArray[np.uint8]
+    masks: Mapping[str, NDArray[np.bool_]]
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            raise PromptError(
+                f"The annotated image {self.name!r} is {self.image.dtype} of shape {self.image.shape} instead of "
+                "uint8 (rows, cols, 3); convert it."
+            )
+        for name, mask in self.masks.items():
+            if mask.shape != self.image.shape[:2] or mask.dtype != np.bool_:
+                raise PromptError(
+                    f"The mask of {name!r} in {self.name!r} is {mask.dtype} of shape {mask.shape} instead of bool "
+                    f"{self.image.shape[:2]}; resample it to the image."
+                )
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """An annotated image on the square that the backbone sees, S pixels a side.
+
+    ``embedding`` (256, h, w) float16, ``image`` (3, S, S) uint8, ``masks`` (N, S, S) uint8: 255 where a pixel is
+    covered wholly; in the order of the shot's objects. ``high_res`` is SAM 2's, without the batch, in float16.
+    """
+
+    embedding: torch.Tensor
+    frame: Frame
+    image: torch.Tensor
+    masks: torch.Tensor
+    high_res: tuple[torch.Tensor, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """An example ready to be learned from: N ``objects`` in several ``views``, the first of them unchanged.
+
+    ``present`` says which of the objects are in the image.
+    """
+
+    name: str
+    group: str
+    objects: tuple[str, ...]
+    present: tuple[bool, ...]
+    views: tuple[View, ...]
+
+
+def examples_of(
+    dataset: Dataset, pairs: Iterable[Pair] | None = None, objects: Sequence[str] | None = None, per_object: int = 1
+) -> list[Example]:
+    """The slices of a dataset's ``pairs`` (default: all) that show any of ``objects`` (default: all of them).
+
+    Objects on the same slice make one example; ``per_object`` slices an object are taken of a volume, by the rule of
+    ``datasets.slices``, turned as ``geometry.views`` says. Pairs that cannot be read are left out.
+    """
+    found: list[Example] = []
+    for case in cases(dataset, pairs):
+        if isinstance(case, UnusablePair):
+            continue
+        by_slice: dict[int, Example] = {}
+        for sample in slices_of(case, per_object, plane_of=radiological_plane):
+            if objects is not None and sample.object not in objects:
+                continue
+            name = f"{dataset.name}:{sample.pair}:{sample.index}"
+            example = by_slice.setdefault(sample.index, Example(name, sample.group, sample.image, {}))
+            masks = {**example.masks, sample.object: sample.truth}
+            by_slice[sample.index] = replace(example, masks=masks)
+        found += by_slice.values()
+    return found
+
+
+def shots_of(
+    backbone: Backbone,
+    examples: Sequence[Example],
+    objects: Sequence[str],
+    size: int,
+    views: int,
+    seed: int,
+    on_view: Callable[[int, int], None] | None = None,
+    cache: EmbeddingCache | None = None,
+) -> list[Shot]:
+    """Encode ``views`` of every example, masks at ``size`` pixels a side; the same ``seed`` gives the same draws.
+
+    ``on_view`` is told how many of how many views are done, and may raise to stop. ``cache`` keeps what was encoded.
+    """
+    import torch
+
+    def encode(image: NDArray[np.uint8]) -> Features:
+        return backbone.encode([image]) if cache is None else cache.get_or_encode(backbone, image)
+
+    with torch.no_grad():
+        made: list[Shot] = []
+        for example in examples:
+            kept = []
+            for number in range(views):
+                if on_view is not None:
+                    on_view(len(made) * views + number, len(examples) * views)
+                draw = None if number == 0 else seed * 1000 + number
+                kept.append(_view(backbone, example, objects, size, draw, encode))
+            present = tuple(name in example.masks and bool(example.masks[name].any()) for name in objects)
+            made.append(Shot(example.name, example.group, tuple(objects), present, tuple(kept)))
+    return made
+
+
+def _view(
+    backbone: Backbone,
+    example: Example,
+    objects: Sequence[str],
+    size: int,
+    draw: int | None,
+    encode: Callable[[NDArray[np.uint8]], Features],
+) -> View:
+    import torch
+    from torch.nn import functional as F
+
+    from AutoPromptSAMLib.backbones.base import Frame
+    from AutoPromptSAMLib.prompters.proxy_prompt.canvas import image_canvas, mask_canvas
+
+    rows, cols = example.image.shape[:2]
+    masks = [example.masks.get(name, np.zeros((rows, cols), dtype=bool)) for name in objects]
+    if draw is None:
+        features = encode(example.image)
+        image, covered = image_canvas(example.image, features.frame, size), mask_canvas(masks, features.frame, size)
+    else:
+        side = max(backbone.card.input_size, _LEAST)
+        square = Frame.longest_side(rows, cols, side)
+        changed, covered = _changed(
+            image_canvas(example.image, square, side)[None], mask_canvas(masks, square, side)[None], draw
+        )
+        pixels = changed.permute(1, 2, 0).contiguous().numpy()
+        features = encode(pixels)
+        image = image_canvas(pixels, features.frame, size)
+        covered = F.adaptive_avg_pool2d(covered, size)
+    high_res = tuple(level[0].cpu().half() for level in features.high_res)
+    embedding = features.embedding[0].cpu().half()
+    return View(embedding, features.frame, _bytes(image), _bytes(covered.to(torch.float32)), high_res)
+
+
+def _changed(image: torch.Tensor, masks: torch.Tensor, draw: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Image (3, A, A) uint8 and masks (N, A, A) in 0..1 after one draw."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(draw)
+        new_image, new_masks = _augmentation()(image, masks)
+    return _bytes(new_image[0].clamp(0, 1)), new_masks[0].clamp(0, 1)
+
+
+def _augmentation() -> AugmentationSequential:
+    import kornia.augmentation as augment
+
+    return augment.AugmentationSequential(
+        augment.ColorJiggle(0.1, 0.1, 0.1, 0.0, p=1.0),
+        augment.RandomAffine(15.0, shear=(-10.0, 10.0, -10.0, 10.0), scale=(0.85, 1.15), p=1.0),
+        augment.RandomHorizontalFlip(p=0.5),
+        data_keys=["input", "mask"],
+        same_on_batch=True,
+    )
+
+
+def _bytes(values: torch.Tensor) -> torch.Tensor:
+    return (values * 255).round().byte()

@@ -1,0 +1,270 @@
+"""Segments found by examples on a real scene: names, one step, corrections, acceptance, new examples, learning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from AutoPromptSAMLib.errors import ModelError
+from AutoPromptSAMLib.geometry import Crop
+from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
+from AutoPromptSAMLib.mrml.learning import preview_pixels
+from AutoPromptSAMLib.mrml.reports import SURE_COLORS, SURE_LEVELS, Propagation
+from AutoPromptSAMLib.supports import SupportLibrary, SupportObject, SupportSet
+
+from ..finds_bright import SURE, FindsBright, Learns, examples
+from ..threshold_backbone import DARK
+from .segmenting import SLICES, Host
+
+
+class Person(Host):
+    """A host whose session finds what is bright."""
+
+    def __init__(self, scene: Any) -> None:
+        super().__init__(scene)
+        self.segmenter.close()
+        self.session.close()
+        self.session: FindsBright = FindsBright()
+        self.segmenter = InteractiveSegmenter(self.session, self.volume_node, self.segmentation_node, self.calls.put)
+        self.said = []
+        self._hear = lambda message: self.said.append(message.text)
+        self.segmenter.said.connect(self._hear)
+
+    def run(self, supports: SupportSet, *args: Any, **more: Any) -> None:
+        self.segmenter.prompt_automatically(supports, *args, **more)
+        self.settle()
+
+    def names(self) -> list[str]:
+        return [info.name for info in self.segmenter.segments]
+
+
+@pytest.fixture
+def person(scene: Any) -> Iterator[Person]:
+    person = Person(scene)
+    yield person
+    person.session.pause.set()
+    person.close()
+
+
+def test_objects_become_segments_of_their_name_and_colour_in_one_step(person: Person) -> None:
+    old = person.segmenter.add_segment("rod")
+    count = person.segmenter.undo_stack.n_commands()
+    person.run(examples("rod", "other rod"))
+    assert person.names() == ["rod", "other rod"]
+    voxels = person.all_voxels()
+    assert all(np.array_equal(mask, person.truth) for mask in voxels.values())
+    (other,) = set(voxels) - {old}
+    assert person.segmenter.segments[1].color == pytest.approx((0.25, 0.5, 1.0), abs=0.01)
+    assert person.segmenter.undo_stack.n_commands() == count + 1
+    assert person.segmenter.undo_text == "Prompt from Rods"
+    person.segmenter.undo()
+    assert person.names() == ["rod"]
+    assert not person.voxels(old).any()
+    assert person.segmenter.propagation(old) is None
+    person.segmenter.redo()
+    assert person.names() == ["rod", "other rod"]
+    assert np.array_equal(person.voxels(other), person.truth)
+    assert person.segmenter.propagation(old) is not None
+    assert person.said == []
+
+
+def test_the_session_gets_the_set_by_segment_ids_and_only_once(person: Person) -> None:
+    supports = examples("rod", "other rod")
+    person.run(supports, ["other rod"], 3, 4)
+    (given,) = person.session.given
+    assert given is not None
+    (info,) = person.segmenter.segments
+    assert given.objects[1].name == info.id
+    assert given.pairs[0].objects[1] == info.id
+    assert np.array_equal(given.pairs[0].masks[info.id], supports.pairs[0].masks["other rod"])
+    assert np.array_equal(person.voxels(info.id), person.only(3, 4))
+    person.run(supports, ["other rod"], 5, 5)
+    assert len(person.session.given) == 1
+    assert np.array_equal(person.voxels(info.id), person.only(3, 4, 5))
+
+
+def test_confidence_is_kept_by_segment_and_leads_to_the_least_sure_slice(person: Person) -> None:
+    person.run(examples("rod"))
+    (info,) = person.segmenter.segments
+    run = person.segmenter.propagation(info.id)
+    assert run is not None
+    assert run.automatic
+    assert run.agreement == {n: SURE[n] for n in SLICES}
+    assert [row[1] for row in person.segmenter.unsure_slices()[:2]] == [3, 7]
+    person.segmenter.accept_slice(0, 3)
+    assert [row[1] for row in person.segmenter.unsure_slices()[:2]] == [7, 2]
+
+
+def test_accepted_and_painted_slices_stay_when_it_runs_again(person: Person) -> None:
+    supports = examples("rod")
+    person.run(supports)
+    (info,) = person.segmenter.segments
+    person.segmenter.accept_slice(0, 3)
+    assert person.segmenter.undo_text == "Accept slice 3"
+    spot = np.zeros_like(person.truth)
+    spot[5, 2:6, 2:6] = True
+    person.paint(info.id, spot)
+    assert list(person.segmenter.vouched_slices(0, [info.id])) == [3, 5]
+    person.run(supports)
+    expected = person.truth | spot
+    assert np.array_equal(person.voxels(info.id), expected)
+    run = person.segmenter.propagation(info.id)
+    assert run is not None
+    assert list(run.seeds) == [3, 5]
+    assert run.agreement[5] == 1
+    for _ in range(3):
+        person.segmenter.undo()
+    assert person.segmenter.prompts(info.id) == ()
+    assert np.array_equal(person.voxels(info.id), person.truth)
+
+
+def test_what_was_painted_while_it_ran_stays(person: Person) -> None:
+    person.session.pause.clear()
+    segment_id = person.segmenter.add_segment("rod")
+    person.segmenter.prompt_automatically(examples("rod"))
+    spot = np.zeros_like(person.truth)
+    spot[7, 2:6, 2:6] = True
+    person.segmenter.writer.write(segment_id, Crop.from_full(spot), "add")
+    person.session.pause.set()
+    person.settle()
+    voxels = person.voxels(segment_id)
+    assert np.array_equal(voxels[7], spot[7])
+    assert np.array_equal(voxels[6], person.truth[6])
+
+
+def test_cancel_keeps_what_is_done(person: Person) -> None:
+    person.session.pause.clear()
+    person.segmenter.prompt_automatically(examples("rod"), first=2)
+    person.calls.get(timeout=20)()
+    person.segmenter.cancel()
+    person.session.pause.set()
+    person.settle()
+    (info,) = person.segmenter.segments
+    assert np.array_equal(person.voxels(info.id), person.only(2))
+    assert "Cancelled; the slices that were finished are kept." in person.said
+    run = person.segmenter.propagation(info.id)
+    assert run is not None
+    assert not run.complete
+
+
+def test_a_run_that_fails_leaves_no_trace(person: Person) -> None:
+    person.session.error = ModelError("There is no network for this model; choose another one.")
+    person.run(examples("rod"))
+    assert person.segmenter.segments == []
+    assert person.segmenter.undo_text == person.segmenter.redo_text == ""
+    assert person.said == ["There is no network for this model; choose another one."]
+
+
+def test_locked_segments_are_left_alone_and_said(person: Person) -> None:
+    locked = person.segmenter.add_segment("rod")
+    person.segmenter.set_segment_locked(locked, True)
+    person.run(examples("rod", "other rod"))
+    voxels = person.all_voxels()
+    assert not voxels.pop(locked).any()
+    assert np.array_equal(*voxels.values(), person.truth)
+    assert any("locked" in text for text in person.said)
+    person.run(examples("rod"))
+    assert "unlock one" in person.said[-1]
+
+
+def test_a_set_without_pairs_and_a_slice_without_result_are_said(person: Person) -> None:
+    person.run(SupportSet("0123456789ab", "Nothing", (SupportObject("rod", (0, 0, 1)),)))
+    assert '"Nothing" has no annotated image' in person.said[-1]
+    person.run(examples("rod"))
+    person.segmenter.accept_slice(0, 0)
+    assert "slice 0" in person.said[-1]
+
+
+def test_slices_that_were_vouched_for_become_examples_with_what_was_vouched_for(person: Person) -> None:
+    supports = examples("rod", "other rod")
+    person.run(supports)
+    rod, other = (info.id for info in person.segmenter.segments)
+    person.segmenter.accept_slice(0, 4)
+    spot = np.zeros_like(person.truth)
+    spot[6, 2:6, 2:6] = True
+    person.paint(other, spot)
+    objects, make = person.segmenter.new_pairs([rod, other], 0)
+    assert [(each.name, each.colour[0]) for each in objects] == [
+        ("rod", pytest.approx(0.0)), ("other rod", pytest.approx(0.25, abs=0.01)),
+    ]  # fmt: skip
+    four, six = make()
+    assert four.objects == ("rod", "other rod")
+    assert six.objects == ("other rod",)
+    assert [pair.view for pair in (four, six)] == ["axial"] * 2
+    assert four.masks["rod"].sum() == person.truth[4].sum()
+    assert six.masks["other rod"].sum() == (person.truth | spot)[6].sum()
+    assert four.source == six.source != ""
+    assert person.volume.name not in four.source
+
+
+def test_without_a_choice_examples_are_spread_over_the_segments(person: Person) -> None:
+    person.run(examples("rod"))
+    ids = [info.id for info in person.segmenter.segments]
+    _, make = person.segmenter.new_pairs(ids)
+    pairs = make()
+    assert {f"axial {n}" for n in SLICES} <= {pair.name for pair in pairs}
+    assert all(pair.masks["rod"].any() for pair in pairs if pair.name in {f"axial {n}" for n in SLICES})
+
+
+def test_what_was_learned_is_attached_to_the_set(person: Person, tmp_path: Path) -> None:
+    attached: list[tuple[str, Path | None]] = []
+
+    class Library(SupportLibrary):
+        def attach_task(self, set_id: str, path: Path | None) -> SupportSet:
+            attached.append((set_id, path))
+            return examples("rod")
+
+    person.session.close()
+    person.segmenter.session = person.session = Learns()
+    person.session.set_image(person.volume)
+    person.session.pause.clear()
+    assert person.segmenter.can_learn
+    person.segmenter.learn(examples("rod"), Library(tmp_path))
+    for _ in range(2):
+        person.calls.get(timeout=20)()
+    assert person.segmenter.learning is not None
+    assert (person.segmenter.learning.done, person.segmenter.learning.total) == (1, 100)
+    picture = person.segmenter.learning.preview
+    assert picture is not None
+    assert picture[0, 0].tolist() == [255, 255, 255]
+    assert picture[7, 7].tolist() == [60, 60, 60]
+    person.segmenter.prompt_automatically(examples("rod"))
+    assert "Learning is going on" in person.said[-1]
+    assert person.segmenter.segments == []
+    person.segmenter.cancel_learning()
+    person.session.pause.set()
+    while person.segmenter.learning is not None:
+        person.calls.get(timeout=20)()
+    assert attached == [("0123456789ab", Path("task"))]
+    assert "best so far" in person.said[-1]
+    assert "0.91" in person.said[-1]
+
+
+def test_a_preview_shows_truth_in_white_and_what_was_found_in_orange() -> None:
+    truth, mask = np.zeros((1, 4, 4), bool), np.zeros((1, 4, 4), bool)
+    truth[0, :2], mask[0, 2:] = True, True
+    picture = preview_pixels(SimpleNamespace(image=np.zeros((16, 16, 3), np.uint8), truth=truth, mask=mask))
+    assert picture[7, 5].tolist() == [255, 255, 255]
+    assert picture[8, 5].tolist() == [255, 140, 0]
+    assert picture[4, 5].tolist() == [0, 0, 0]
+
+
+def test_slices_that_are_about_as_sure_are_one_span() -> None:
+    run = Propagation(0, {1: 0.97, 2: 0.92, 3: 0.7, 5: 0.72, 6: 0.1}, automatic=True)
+    assert run.sure_spans == [(1, 2, 0, 0.92), (3, 3, 2, 0.7), (5, 5, 2, 0.72), (6, 6, 4, 0.1)]
+    assert len(SURE_COLORS) == len(SURE_LEVELS) + 1
+
+
+def test_examples_are_made_in_the_window_that_the_model_sees(person: Person) -> None:
+    from AutoPromptSAMLib.intensity import WindowLevel
+
+    person.run(examples("rod"))
+    ids = [info.id for info in person.segmenter.segments]
+    default = person.segmenter.new_pairs(ids)[1]()[0].image
+    person.segmenter.set_mapping(WindowLevel(DARK, 10))
+    assert not np.array_equal(person.segmenter.new_pairs(ids)[1]()[0].image, default)

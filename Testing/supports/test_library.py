@@ -1,0 +1,396 @@
+"""The library on disk: what is kept, what is refused, and that nothing is lost."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from AutoPromptSAMLib.atomic import atomic_path
+from AutoPromptSAMLib.errors import StorageError
+from AutoPromptSAMLib.supports import SupportError, SupportLibrary, SupportObject, SupportPair, SupportSet
+from AutoPromptSAMLib.supports.storage import TASK_KIND
+
+from ..conftest import SentenceCheck
+from .doubles import blob_picture
+
+RED = (1.0, 0.0, 0.0)
+
+
+def pair(number: int, *, cup: bool = True) -> SupportPair:
+    image, disc = blob_picture(20 + number, 30, size=72)
+    _, small = blob_picture(20 + number, 30, size=72, radius=4)
+    masks = {"disc": disc, "cup": small if cup else small & False}
+    return SupportPair.of("eye", image, masks, spacing=(0.5, 0.25), source="drawn by A")
+
+
+def task_file(path: Path, content: bytes = b"weights") -> Path:
+    """What the head of a task's file looks like."""
+    said = {"__metadata__": {"autopromptsam": json.dumps({"kind": TASK_KIND})}}
+    header = json.dumps(said).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content)
+    return path
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> SupportLibrary:
+    return SupportLibrary(tmp_path / "supports")
+
+
+@pytest.fixture
+def filled(library: SupportLibrary, tmp_path: Path) -> SupportSet:
+    made = library.create("eyes", [SupportObject("disc", RED, "SCT^1")])
+    made = library.add_pairs(made.id, [pair(0), pair(1, cup=False)])
+    return library.attach_task(made.id, task_file(tmp_path / "task.safetensors"))
+
+
+def same(one: SupportSet, other: SupportSet) -> None:
+    assert one.objects == other.objects
+    assert [(p.id, p.name, p.objects, p.spacing, p.view, p.source) for p in one.pairs] == [
+        (p.id, p.name, p.objects, p.spacing, p.view, p.source) for p in other.pairs
+    ]
+    for a, b in zip(one.pairs, other.pairs, strict=True):
+        np.testing.assert_array_equal(a.image, b.image)
+        for name in a.objects:
+            np.testing.assert_array_equal(a.masks[name], b.masks[name])
+    assert (one.task is None) == (other.task is None)
+    if one.task is not None and other.task is not None:
+        assert one.task.read_bytes() == other.task.read_bytes()
+
+
+def test_what_is_kept_comes_back_in_another_process(library: SupportLibrary, filled: SupportSet) -> None:
+    (found,) = SupportLibrary(library.folder).sets()
+    same(found, filled)
+    assert found.names == ("disc", "cup")
+    assert found.objects[0] == SupportObject("disc", RED, "SCT^1")
+    assert [p.name for p in found.pairs] == ["eye", "eye (2)"]
+    original = pair(0)
+    np.testing.assert_array_equal(found.pairs[0].image, original.image)
+    np.testing.assert_array_equal(found.pairs[0].masks["cup"], original.masks["cup"])
+    assert not found.pairs[1].masks["cup"].any()
+    assert "cup" in found.pairs[1].objects  # known not to be there
+
+
+def test_by_default_it_is_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOPROMPTSAM_HOME", str(tmp_path))
+    assert SupportLibrary().sets() == []
+    made = SupportLibrary().create("eyes")
+    assert (tmp_path / "supports" / made.id / "set.json").is_file()
+
+
+def test_thumbnails_show_the_objects_in_their_colours(library: SupportLibrary, filled: SupportSet) -> None:
+    for each in filled.pairs:
+        assert each.thumbnail is not None
+        shown = np.array(Image.open(each.thumbnail))
+        assert max(shown.shape) <= 256
+        at = (shown == (255, 0, 0)).all(axis=2)
+        rows, cols = np.nonzero(each.masks["disc"])
+        seen = np.nonzero(at)
+        assert (seen[0].min(), seen[0].max()) == pytest.approx((rows.min(), rows.max()), abs=1.1)
+        assert (seen[1].min(), seen[1].max()) == pytest.approx((cols.min(), cols.max()), abs=1.1)
+        assert not at[int(rows.mean()), int(cols.mean())]
+    blue = library.change_object(filled.id, "disc", colour=(0, 0, 1))
+    thumbnail = blue.pairs[0].thumbnail
+    assert thumbnail is not None
+    shown = np.array(Image.open(thumbnail))
+    assert (shown == (0, 0, 255)).all(axis=2).any()
+    assert not (shown == (255, 0, 0)).all(axis=2).any()
+
+
+def test_a_large_image_has_a_small_thumbnail(library: SupportLibrary) -> None:
+    image, disc = blob_picture(300, 500, size=900, radius=100)
+    made = library.create("x")
+    (kept,) = library.add_pairs(made.id, [SupportPair.of("a", image[:600], {"d": disc[:600]})]).pairs
+    assert kept.thumbnail is not None
+    with Image.open(kept.thumbnail) as shown:
+        assert shown.size == (256, 171)
+
+
+def test_the_same_pair_is_added_once(library: SupportLibrary, filled: SupportSet) -> None:
+    again = library.add_pairs(filled.id, [pair(0), pair(2)])
+    assert [p.id for p in again.pairs] == [pair(0).id, pair(1, cup=False).id, pair(2).id]
+
+
+def test_names_change_and_masks_stay(library: SupportLibrary, filled: SupportSet) -> None:
+    library.rename(filled.id, "retina")
+    library.rename_pair(filled.id, filled.pairs[0].id, "left eye")
+    changed = library.change_object(filled.id, "cup", new_name="optic cup", terminology="T")
+    assert changed.name == "retina"
+    assert changed.pairs[0].name == "left eye"
+    assert changed.objects[1].name == "optic cup"
+    assert changed.objects[1].terminology == "T"
+    assert changed.objects[1].colour == filled.objects[1].colour
+    assert changed.pairs[0].objects == ("disc", "optic cup")
+    np.testing.assert_array_equal(changed.pairs[0].masks["optic cup"], pair(0).masks["cup"])
+    assert library.find("retina").id == library.find(filled.id).id == filled.id
+
+
+def test_removing(library: SupportLibrary, filled: SupportSet, one_sentence: SentenceCheck) -> None:
+    first, second = filled.pairs
+    left = library.remove_pair(filled.id, first.id)
+    assert [p.id for p in left.pairs] == [second.id]
+    assert not list(library.folder.rglob(f"{first.id}*"))
+    with one_sentence(SupportError, "no pair"):
+        library.remove_pair(filled.id, first.id)
+    assert left.task is not None
+    assert library.attach_task(filled.id, None).task is None
+    assert not left.task.exists()
+    library.remove(filled.id)
+    assert library.sets() == []
+    assert not (library.folder / filled.id).exists()
+    with one_sentence(SupportError, "may have been removed"):
+        library.get(filled.id)
+
+
+def test_names_that_do_not_fit_change_nothing(
+    library: SupportLibrary, filled: SupportSet, one_sentence: SentenceCheck
+) -> None:
+    with one_sentence(SupportError, "name"):
+        library.rename(filled.id, "  ")
+    with one_sentence(SupportError, "twice"):
+        library.change_object(filled.id, "cup", new_name="disc")
+    with one_sentence(SupportError, "no object"):
+        library.change_object(filled.id, "lens", new_name="x")
+    with one_sentence(SupportError, "no id"):
+        library.get("../eyes")
+    with one_sentence(SupportError, '"eyes"'):
+        library.find("noses")
+    same(library.get(filled.id), filled)
+
+
+def test_a_task_must_be_one(
+    library: SupportLibrary, filled: SupportSet, tmp_path: Path, one_sentence: SentenceCheck
+) -> None:
+    other = tmp_path / "notes.txt"
+    other.write_text("not weights")
+    with one_sentence(SupportError, "no task"):
+        library.attach_task(filled.id, other)
+    with one_sentence(SupportError, "cannot be read"):
+        library.attach_task(filled.id, tmp_path / "nowhere")
+    same(library.get(filled.id), filled)
+
+
+# -- one file ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_set_travels_in_one_file(library: SupportLibrary, filled: SupportSet, tmp_path: Path) -> None:
+    file = library.export(filled.id, tmp_path / "eyes")
+    assert file.name == "eyes.apsupports"
+    elsewhere = SupportLibrary(tmp_path / "elsewhere")
+    taken = elsewhere.import_(file)
+    same(taken, filled)
+    assert taken.name == "eyes"
+    assert taken.id != filled.id
+    assert all(p.thumbnail is not None and p.thumbnail.is_file() for p in taken.pairs)
+    assert elsewhere.import_(file).name == "eyes (2)"
+
+
+def test_nothing_private_is_in_the_file(library: SupportLibrary, filled: SupportSet, tmp_path: Path) -> None:
+    with zipfile.ZipFile(library.export(filled.id, tmp_path / "eyes")) as archive:
+        names = {name.split("/")[0] for name in archive.namelist()}
+        assert names == {"set.json", "pairs", "task.safetensors"}
+        said = json.loads(archive.read("set.json"))["set"]
+        assert set(said) == {"name", "objects", "pairs", "task"}
+        assert set(said["pairs"][0]) == {"id", "name", "objects", "spacing", "view", "source"}
+
+
+def rewritten(file: Path, change: Callable[[str, bytes], bytes | None]) -> Path:
+    """A copy of a zip file with other contents."""
+    other = file.with_name("changed.apsupports")
+    with zipfile.ZipFile(file) as old, zipfile.ZipFile(other, "w") as new:
+        for name in old.namelist():
+            content = change(name, old.read(name))
+            if content is not None:
+                new.writestr(name, content)
+    return other
+
+
+def other_pixels(name: str, content: bytes) -> bytes:
+    """A pair whose mask has one pixel changed, packed as it should be."""
+    if not name.startswith("pairs/"):
+        return content
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(packed, "w") as new:
+        for part in old.namelist():
+            data = old.read(part)
+            if part == "0.png":
+                mask = np.array(Image.open(io.BytesIO(data)))
+                mask[0, 0] = ~mask[0, 0]
+                png = io.BytesIO()
+                Image.fromarray(mask).save(png, "PNG")
+                data = png.getvalue()
+            new.writestr(part, data)
+    return packed.getvalue()
+
+
+def renamed_object(name: str, content: bytes) -> bytes:
+    return content.replace(b'"disc"', b'"vein"') if name == "set.json" else content
+
+
+def newer(name: str, content: bytes) -> bytes:
+    return content.replace(b'"version": 1', b'"version": 2') if name == "set.json" else content
+
+
+def without_pairs(name: str, content: bytes) -> bytes | None:
+    return None if name.startswith("pairs/") else content
+
+
+def other_weights(name: str, content: bytes) -> bytes:
+    return content[:-1] + b"?" if name == "task.safetensors" else content
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (other_pixels, "pixels"),
+        (renamed_object, "not what was saved"),
+        (newer, "newer version"),
+        (without_pairs, "cannot be read"),
+        (other_weights, "task"),
+        (lambda name, content: b"[]" if name == "set.json" else content, "cannot be read"),
+        (lambda name, content: content[:100], "cannot be read"),
+    ],
+)
+def test_a_changed_file_is_refused_as_a_whole(
+    library: SupportLibrary,
+    filled: SupportSet,
+    tmp_path: Path,
+    one_sentence: SentenceCheck,
+    change: Callable[[str, bytes], bytes | None],
+    word: str,
+) -> None:
+    file = library.export(filled.id, tmp_path / "eyes")
+    elsewhere = SupportLibrary(tmp_path / "elsewhere")
+    with one_sentence(SupportError, word, "export it again"):
+        elsewhere.import_(rewritten(file, change))
+    assert elsewhere.listing() == ([], [])
+    assert not [path for path in (tmp_path / "elsewhere").glob("*") if path.is_dir()]
+
+
+def test_what_is_no_such_file_is_one_sentence(
+    library: SupportLibrary, tmp_path: Path, one_sentence: SentenceCheck
+) -> None:
+    with one_sentence(SupportError, "cannot be read"):
+        library.import_(tmp_path / "nowhere.apsupports")
+    text = tmp_path / "text.apsupports"
+    text.write_text("hello")
+    with one_sentence(SupportError, "export it again"):
+        library.import_(text)
+
+
+# -- damage -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_set_is_named_and_hides_no_other(
+    library: SupportLibrary, filled: SupportSet, one_sentence: SentenceCheck
+) -> None:
+    whole = library.create("noses", ["nose"])
+    path = library.folder / filled.id / "set.json"
+    path.write_bytes(path.read_bytes().replace(b"drawn by A", b"drawn by B"))
+    sets, (problem,) = library.listing()
+    assert [each.id for each in sets] == [whole.id]
+    assert filled.id in problem
+    with one_sentence(SupportError, "not what was saved", "remove it"):
+        library.get(filled.id)
+    library.remove(filled.id)
+    assert library.listing()[1] == []
+
+
+def test_damaged_pixels_are_found_when_they_are_read(
+    library: SupportLibrary, filled: SupportSet, tmp_path: Path, one_sentence: SentenceCheck
+) -> None:
+    for number, damage in enumerate((lambda data: other_pixels("pairs/", data), lambda data: data[:200])):
+        path = library.folder / filled.id / "pairs" / f"{filled.pairs[number].id}.zip"
+        path.write_bytes(damage(path.read_bytes()))
+        fresh = SupportLibrary(library.folder).get(filled.id).pairs[number]
+        with one_sentence(SupportError, str(path), "add it again"):
+            _ = fresh.masks
+    with one_sentence(SupportError, "damaged"):
+        SupportLibrary(library.folder).export(filled.id, tmp_path / "x")
+    assert not (tmp_path / "x.apsupports").exists()
+
+
+def test_a_changed_task_is_not_exported(
+    library: SupportLibrary, filled: SupportSet, tmp_path: Path, one_sentence: SentenceCheck
+) -> None:
+    assert filled.task is not None
+    task_file(filled.task, b"others")
+    with one_sentence(SupportError, "changed"):
+        library.export(filled.id, tmp_path / "x")
+    assert not (tmp_path / "x.apsupports").exists()
+
+
+def test_a_huge_picture_is_not_unpacked(
+    library: SupportLibrary, filled: SupportSet, one_sentence: SentenceCheck
+) -> None:
+    path = library.folder / filled.id / "pairs" / f"{filled.pairs[0].id}.zip"
+    png = io.BytesIO()
+    Image.new("RGB", (5000, 5000)).save(png, "PNG")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("image.png", png.getvalue())
+    with one_sentence(SupportError, "5000"):
+        _ = SupportLibrary(library.folder).get(filled.id).pairs[0].image
+
+
+# -- disks ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_leaves_the_set_as_it_was(tiny_disk: Path, one_sentence: SentenceCheck) -> None:
+    library = SupportLibrary(tiny_disk / "supports")
+    made = library.create("eyes")
+    made = library.add_pairs(made.id, [pair(0)])
+    before = {path: path.read_bytes() for path in library.folder.rglob("*") if path.is_file()}
+    image = np.random.default_rng(0).integers(0, 255, (256, 256, 3)).astype(np.uint8)  # does not shrink
+    large = SupportPair.of("noise", image, {"disc": np.ones((256, 256), bool)})
+    with one_sentence(StorageError, "disk is full"):
+        library.add_pairs(made.id, [pair(1), large])
+    assert {path: path.read_bytes() for path in library.folder.rglob("*") if path.is_file()} == before
+    same(library.get(made.id), made)
+    with one_sentence(StorageError, "disk is full"):
+        SupportLibrary(tiny_disk / "other").import_(_exported(large, tiny_disk.parent))
+    assert SupportLibrary(tiny_disk / "other").listing() == ([], [])
+
+
+def _exported(content: SupportPair, folder: Path) -> Path:
+    library = SupportLibrary(folder / "elsewhere")
+    return library.export(library.add_pairs(library.create("x").id, [content]).id, folder / "x")
+
+
+def test_a_crash_between_the_files_leaves_the_set_as_it_was(
+    library: SupportLibrary, filled: SupportSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(path: Path):  # type: ignore[no-untyped-def]
+        if path.name == "set.json":
+            raise KeyboardInterrupt
+        return atomic_path(path)
+
+    monkeypatch.setattr("AutoPromptSAMLib.supports.library.atomic_path", crash)
+    with pytest.raises(KeyboardInterrupt):
+        library.add_pairs(filled.id, [pair(5)])
+    monkeypatch.undo()
+    same(library.get(filled.id), filled)
+    assert not list(library.folder.rglob(f"{pair(5).id}*"))
+
+
+def test_a_folder_that_is_not_ours_is_one_sentence(tmp_path: Path, one_sentence: SentenceCheck) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with one_sentence(StorageError, "could not be written"):
+        SupportLibrary(tmp_path / "file").create("eyes")
+
+
+def test_two_processes_add_at_the_same_time(library: SupportLibrary, filled: SupportSet) -> None:
+    """The second one starts from what the first one wrote, not from what it saw before."""
+    other = SupportLibrary(library.folder)
+    other.get(filled.id)
+    library.add_pairs(filled.id, [pair(3)])
+    after = other.add_pairs(filled.id, [replace(pair(4), name="last")])
+    assert [p.name for p in after.pairs] == ["eye", "eye (2)", "eye (3)", "last"]
+    assert os.listdir(library.folder / filled.id / "pairs")

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from AutoPromptSAMLib.datasets import Case, LabelMasks, Pair
+from AutoPromptSAMLib.geometry import Volume, VolumeGeometry
+from AutoPromptSAMLib.training import general
+from AutoPromptSAMLib.training.general import draw_general, train_general
+from AutoPromptSAMLib.training.pool import REGION, Source, gather, regions, reserved, slices_through
+from AutoPromptSAMLib.training.settings import Settings
+
+from ..prompters.scenes import SIZE, TINY, random_backbone, scene
+from .sets import picture_set
+
+
+@pytest.fixture(scope="module")
+def backbone():  # type: ignore[no-untyped-def]
+    return random_backbone()
+
+
+@pytest.fixture(scope="module")
+def source(backbone, tmp_path_factory) -> Source:  # type: ignore[no-untyped-def]
+    dataset = picture_set(tmp_path_factory.mktemp("sets") / "pictures", 10)
+    (gathered,) = gather(backbone, [dataset], SIZE, views=2, seed=0)
+    return gathered
+
+
+def _volume_case(spacing: tuple[float, float, float]) -> Case:
+    labels = np.zeros((20, 30, 40), np.uint8)
+    labels[4:16, 5:25, 5:20] = 1
+    labels[10:18, 5:25, 25:35] = 2
+    volume = Volume((labels * 50).astype(np.uint8), VolumeGeometry(labels.shape, np.diag([*spacing, 1.0])))
+    return Case("set", Pair("a", "g", "MR"), volume, LabelMasks(labels, {"one": (1,), "two": (2,)}), True)
+
+
+def test_volumes_are_cut_from_the_sides_that_are_fine_enough() -> None:
+    thick = list(slices_through(_volume_case((1, 1, 5)), 6))
+    assert {example.name[-3:-1].strip("0123456789") for example in thick} <= {":k", "k"}
+    assert len(thick) == 6
+    even = list(slices_through(_volume_case((1, 1, 1)), 6))
+    assert Counter(example.name.split(":")[-1][0] for example in even) == {"k": 2, "j": 2, "i": 2}
+    for example in (*thick, *even):
+        assert all(mask.any() for mask in example.masks.values())
+        assert example.image.shape[:2] == next(iter(example.masks.values())).shape
+
+
+def test_regions_are_apart_and_neither_specks_nor_the_background() -> None:
+    image, masks = scene(3, 200, 150)
+    overlaps = []
+    for seed in range(8):
+        found = regions(image, seed)
+        assert len(found) <= 3
+        for mask in found.values():
+            assert mask.shape == (200, 150)
+            assert 0.005 < mask.mean() < 0.35
+            overlaps.append(2 * (mask & masks["disc"]).sum() / (mask.sum() + masks["disc"].sum()))
+        assert (np.sum([mask.astype(int) for mask in found.values()], axis=0) <= 1).all()
+    # The disc is of one brightness, so it is a region of its own for some seed.
+    assert max(overlaps) > 0.8
+
+
+def test_a_part_of_a_large_set_is_kept_for_tests(tmp_path: Path, backbone) -> None:  # type: ignore[no-untyped-def]
+    dataset = picture_set(tmp_path / "many", 40)
+    kept = reserved(dataset)
+    assert 4 <= len(kept) <= 16
+    assert kept == reserved(replace(dataset, pairs=dataset.pairs[::-1]))
+    (gathered,) = gather(backbone, [dataset], SIZE, views=1, seed=0)
+    assert {shot.group for shot in gathered.shots} == {pair.group for pair in dataset.pairs} - kept
+    assert reserved(replace(dataset, pairs=dataset.pairs[:10])) == frozenset()
+
+
+def test_an_episode_is_a_task_of_one_set(source: Source) -> None:
+    assert source.objects == ("disc", "square")
+    by_view = {id(view): shot for shot in source.shots for view in shot.views}
+    rng = np.random.default_rng(0)
+    kinds: Counter[str] = Counter()
+    for _ in range(200):
+        episode = draw_general([source], rng, 2)
+        images = [by_view[id(view)] for view in (*episode.supports, *episode.targets)]
+        count = len(episode.supports)
+        assert 1 <= count <= 4
+        assert len(episode.chosen) == len(images)
+        names = [tuple(shot.objects[n] for n in numbers) for shot, numbers in zip(images, episode.chosen, strict=True)]
+        assert len(set(names)) == 1  # everywhere the same objects, wherever they are in a shot's list
+        if names[0][0].startswith(REGION):
+            kinds["made up"] += 1
+            assert len({shot.name for shot in images}) == 1
+            assert episode.supports[0] is not episode.targets[0]
+        else:
+            kinds["objects" if len(names[0]) == 2 else "object"] += 1
+            assert {shot.group for shot in images[:count]}.isdisjoint(shot.group for shot in images[count:])
+    assert 30 <= kinds["made up"] <= 70
+    assert kinds["object"] > kinds["objects"] > 15
+
+
+def test_an_object_that_an_image_lacks_is_empty_there(source: Source) -> None:
+    bare = [replace(shot, objects=("disc", "other"), present=(True, False)) for shot in source.shots[:5]]
+    mixed = Source("mixed", (*bare, *source.shots[5:]))
+    rng = np.random.default_rng(0)
+    numbers = {n for _ in range(100) for chosen in draw_general([mixed], rng, 2, made_up=0.0).chosen for n in chosen}
+    assert -1 in numbers
+
+
+def test_general_weights_are_trained_and_judged_on_other_patients(source: Source, backbone, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(general.ProxyPromptConfig, "small", classmethod(lambda cls, memory: TINY))
+    settings = Settings(steps=60, minutes=None, targets=2, learning_rate=3e-3, evaluate_every=20, patience=100)
+    learned = train_general(backbone, [source], settings)
+    scores = [entry[3] for entry in learned.history if not np.isnan(entry[3])]
+    assert len(scores) == 3
+    assert learned.best_dice > 0.5
+    assert max(scores) == pytest.approx(learned.best_dice, abs=2e-3)
+    assert not learned.network.training

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from AutoPromptSAMLib.errors import Cancelled, ModelError, PromptError
+from AutoPromptSAMLib.prompters.proxy_prompt.weights import load_network
+from AutoPromptSAMLib.training.episodes import draw_episode
+from AutoPromptSAMLib.training.learn import learn, schedule
+from AutoPromptSAMLib.training.settings import Settings
+from AutoPromptSAMLib.training.shots import Example, Shot, View
+
+from ..prompters.scenes import TINY, random_backbone, random_sam2_backbone, scene, tiny_network
+
+QUICK = Settings(steps=6, minutes=None, supports=2, targets=1, views=2, held_back=2, evaluate_every=2)
+
+
+@pytest.fixture(scope="module")
+def backbone():  # type: ignore[no-untyped-def]
+    return random_backbone()
+
+
+def pictures(count: int, *objects: str) -> list[Example]:
+    found = []
+    for seed in range(count):
+        image, masks = scene(seed)
+        found.append(Example(f"picture {seed}", str(seed), image, {n: m for n, m in masks.items() if n in objects}))
+    return found
+
+
+class Stop:
+    """Cancels at the n-th report whose text begins with ``text``."""
+
+    def __init__(self, n: int, text: str = "") -> None:
+        self.left, self.text, self.cancelled, self.said = n, text, False, []
+
+    def report(self, done: int, total: int, text: str) -> None:
+        assert 0 <= done <= total
+        self.said.append(text)
+        if text.startswith(self.text):
+            self.left -= 1
+            self.cancelled = self.left <= 0
+
+
+def test_it_learns_the_square_from_eight_pictures(backbone) -> None:  # type: ignore[no-untyped-def]
+    start = tiny_network(config=replace(TINY, detail_size=64))
+    settings = replace(QUICK, steps=50, supports=2, targets=2, learning_rate=3e-3, evaluate_every=10)
+    seen = []
+    learned = learn(backbone, pictures(8, "square"), ["square"], settings, start, on_preview=seen.append)
+    assert learned.stopped == "done"
+    assert learned.steps == 50
+    assert learned.best_dice > 0.75 > seen[0].dice
+    assert learned.best_dice == pytest.approx(max(preview.dice for preview in seen), abs=2e-3)
+    last = seen[-1]
+    assert last.image.shape == (64, 64, 3)
+    assert last.mask.shape[0] == last.truth.shape[0] == 1
+    assert len(learned.history) == 50
+    assert not learned.network.training
+
+
+def test_with_nothing_held_back_there_is_a_picture_but_no_figure(backbone) -> None:  # type: ignore[no-untyped-def]
+    seen = []
+    settings = replace(QUICK, steps=2, held_back=0)
+    learned = learn(backbone, pictures(3, "disc"), ["disc"], settings, tiny_network(), on_preview=seen.append)
+    assert [preview.step for preview in seen] == [1, 2]
+    assert all(math.isnan(preview.dice) for preview in seen)
+    assert math.isnan(learned.best_dice)
+
+
+def test_the_start_is_left_as_it_was(backbone) -> None:  # type: ignore[no-untyped-def]
+    start = tiny_network()
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    learned = learn(backbone, pictures(4, "disc"), ["disc"], replace(QUICK, held_back=0), start)
+    assert all(torch.equal(value, before[name]) for name, value in start.state_dict().items())
+    assert any(not torch.equal(value, before[name]) for name, value in learned.network.state_dict().items())
+    assert math.isnan(learned.best_dice)
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+def test_the_seed_decides_everything(backbone, optimiser) -> None:  # type: ignore[no-untyped-def]
+    settings = replace(QUICK, optimiser=optimiser, dice_only=optimiser == "sgd")
+    one, same, other = (
+        learn(backbone, pictures(4, "disc"), ["disc"], replace(settings, seed=seed), tiny_network())
+        for seed in (1, 1, 2)
+    )
+    assert [entry[2] for entry in one.history] == [entry[2] for entry in same.history]
+    assert [entry[2] for entry in one.history] != [entry[2] for entry in other.history]
+
+
+def test_cancelled_while_learning_keeps_the_best(backbone) -> None:  # type: ignore[no-untyped-def]
+    learned = learn(
+        backbone, pictures(5, "disc"), ["disc"], replace(QUICK, steps=1000), tiny_network(), Stop(5, "Learning")
+    )
+    assert learned.stopped == "cancelled"
+    assert learned.steps == 5
+    assert learned.best_dice >= 0
+
+
+def test_cancelled_while_encoding_says_so(backbone, one_sentence) -> None:  # type: ignore[no-untyped-def]
+    with one_sentence(Cancelled, "before anything was learned"):
+        learn(backbone, pictures(5, "disc"), ["disc"], QUICK, tiny_network(), Stop(2, "Preparing"))
+
+
+def test_a_killed_run_goes_on_to_the_same_end(backbone, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    part = tmp_path / "task.part"
+    whole = learn(backbone, pictures(4, "disc"), ["disc"], QUICK, tiny_network())
+    first = learn(backbone, pictures(4, "disc"), ["disc"], QUICK, tiny_network(), Stop(5, "Learning"), part)
+    assert first.stopped == "cancelled"
+    assert part.is_file()
+    rest = learn(backbone, pictures(4, "disc"), ["disc"], QUICK, tiny_network(), None, part)
+    assert rest.stopped == "done"
+    assert not part.exists()
+    assert [entry[2] for entry in rest.history] == [entry[2] for entry in whole.history]
+    assert all(
+        torch.equal(value, rest.network.state_dict()[name]) for name, value in whole.network.state_dict().items()
+    )
+
+
+def test_a_damaged_checkpoint_is_named(backbone, tmp_path: Path, one_sentence) -> None:  # type: ignore[no-untyped-def]
+    part = tmp_path / "task.part"
+    part.write_bytes(b"nonsense")
+    with one_sentence(ModelError, "task.part", "delete"):
+        learn(backbone, pictures(4, "disc"), ["disc"], QUICK, tiny_network(), None, part)
+
+
+def test_it_stops_when_it_gets_no_better(backbone) -> None:  # type: ignore[no-untyped-def]
+    settings = replace(QUICK, steps=400, learning_rate=1e-12, patience=3, earliest=0.0)
+    learned = learn(backbone, pictures(5, "disc"), ["disc"], settings, tiny_network())
+    assert learned.stopped == "early"
+    assert learned.steps == 6  # the first look is the best so far, three more are not better
+
+
+def test_minutes_end_it(backbone) -> None:  # type: ignore[no-untyped-def]
+    settings = replace(QUICK, steps=100000, minutes=0.02)
+    assert learn(backbone, pictures(4, "disc"), ["disc"], settings, tiny_network()).steps < 1000
+
+
+def test_what_was_learned_can_be_saved_and_loaded(backbone, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    learned = learn(backbone, pictures(4, "disc"), ["disc"], QUICK, tiny_network())
+    learned.save(tmp_path / "disc.safetensors", backbone, {"data": "pictures"})
+    network, header = load_network(tmp_path / "disc.safetensors", backbone)
+    assert header.info["objects"] == ["disc"]
+    assert header.info["data"] == "pictures"
+    assert header.info["settings"]["seed"] == 0
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in learned.network.state_dict().items())
+
+
+def test_too_little_to_learn_from_is_said(backbone, one_sentence) -> None:  # type: ignore[no-untyped-def]
+    with one_sentence(PromptError, "two annotated images, not 1"):
+        learn(backbone, pictures(1, "disc"), ["disc"], QUICK, tiny_network())
+    with one_sentence(PromptError, "'square'", "in 0"):
+        learn(backbone, pictures(4, "disc"), ["square"], QUICK, tiny_network())
+    with one_sentence(PromptError, "No object"):
+        learn(backbone, pictures(4, "disc"), [], QUICK, tiny_network())
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"optimiser": "magic"}, {"learning_rate": 0.0}, {"minutes": -1.0}])
+def test_settings_that_make_no_sense_are_refused(wrong, one_sentence) -> None:  # type: ignore[no-untyped-def]
+    with one_sentence(PromptError, *(str(value) for value in wrong.values() if isinstance(value, str))):
+        Settings(**wrong)
+
+
+def test_the_rate_rises_and_falls() -> None:
+    rates = [schedule(p) for p in np.linspace(0, 1, 101)]
+    top = int(np.argmax(rates))
+    assert rates[top] == pytest.approx(1)
+    assert rates[:top] == sorted(rates[:top])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert min(rates) > 0
+
+
+def test_many_objects_take_turns() -> None:
+    shots = [replace(_shot(str(n), str(n), (True,)), objects=tuple("abcde"), present=(True,) * 5) for n in range(6)]
+    rng = np.random.default_rng(0)
+    episodes = [draw_episode(shots, rng, 3, 2) for _ in range(40)]
+    assert {numbers for episode in episodes for numbers in episode.chosen} > {(0, 1), (2, 4), (1, 3)}
+    assert all(len(set(episode.chosen)) == 1 and len(episode.chosen[0]) == 2 for episode in episodes)
+
+
+def _shot(name: str, group: str, present: tuple[bool, ...]) -> Shot:
+    views = tuple(View(torch.zeros(0), None, torch.tensor([n]), torch.zeros(0)) for n in range(3))  # type: ignore[arg-type]
+    return Shot(name, group, tuple("ab"[: len(present)]), present, views)
+
+
+def test_supports_and_targets_are_of_other_patients() -> None:
+    shots = [_shot(str(n), "ab"[n % 2], (True,)) for n in range(6)]
+    by_view = {id(view): shot for shot in shots for view in shot.views}
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        episode = draw_episode(shots, rng, 1, 2)
+        (support,) = (by_view[id(view)] for view in episode.supports)
+        assert len(episode.targets) == 2
+        assert all(by_view[id(view)].group != support.group for view in episode.targets)
+
+
+def test_supports_share_a_draw_and_show_every_object() -> None:
+    shots = [_shot(str(n), str(n), (True, n == 3)) for n in range(6)]
+    by_view = {id(view): shot for shot in shots for view in shot.views}
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        episode = draw_episode(shots, rng, 3, 2)
+        assert len({int(view.image) for view in episode.supports}) == 1
+        assert any(by_view[id(view)].present[1] for view in episode.supports)
+        names = [by_view[id(view)].name for view in (*episode.supports, *episode.targets)]
+        assert len(set(names)) == len(names) == 5
+
+
+def test_it_learns_through_sam_2s_memory() -> None:
+    backbone = random_sam2_backbone()
+    start = tiny_network(config=replace(TINY, memory="learned"))
+    learned = learn(backbone, pictures(4, "disc"), ["disc"], replace(QUICK, steps=2), start)
+    before = start.state_dict()["narrow.weight"]
+    assert not torch.equal(learned.network.state_dict()["narrow.weight"], before)
+    assert np.isfinite([entry[2] for entry in learned.history]).all()
