@@ -5,5 +5,8 @@ from setuptools import find_packages, setup
 setup(
     packages=[*find_packages(include=["AutoPromptSAMLib*"]), "AutoPromptSAMLib.models"],
     package_dir={"AutoPromptSAMLib.models": "models"},
-    package_data={"AutoPromptSAMLib.models": ["*.yaml", "*.safetensors", "*.md"], "AutoPromptSAMLib.web": ["static/*"]},
+    package_data={
+        "AutoPromptSAMLib.models": ["*.yaml", "*.safetensors", "*.md"],
+        "AutoPromptSAMLib.web": ["static/*"],
+    },
 )

@@ -143,7 +143,7 @@ def train(
         )  # fmt: skip
     settings = Settings(
         steps=10**6, minutes=minutes, supports=4, targets=2, views=views, evaluate_every=100, patience=10**6,
-        learning_rate=rate, seed=seed,
+        learning_rate=rate, averaging=0.998, seed=seed,
     )  # fmt: skip
     with _stoppable("General weights") as stopper:
         learned = train_general(backbone, sources, settings, stopper, output.with_suffix(".part"))

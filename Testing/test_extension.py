@@ -84,7 +84,7 @@ def run(program: str) -> str:
 
 @pytest.mark.parametrize(
     ("variable", "folder", "suffixes"),
-    [("LIBRARY_SCRIPTS", "AutoPromptSAMLib", (".py",)), ("MODEL_FILES", "models", (".yaml", ".safetensors"))],
+    [("LIBRARY_SCRIPTS", "AutoPromptSAMLib", (".py",)), ("MODEL_FILES", "models", (".yaml", ".safetensors", ".md"))],
 )
 def test_every_file_is_packaged(variable, folder, suffixes):
     entries, files = listed(variable), present(folder, *suffixes)

@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from AutoPromptSAMLib.atomic import atomic_path
 from AutoPromptSAMLib.backbones.base import Backbone
@@ -169,6 +170,11 @@ class Run:
     ) -> None:
         self.network, self.settings, self._checkpoint = network, settings, checkpoint
         self.teacher = Teacher(network, backbone)
+        self._mean = None
+        self._judged = self.teacher
+        if settings.averaging:
+            self._mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.averaging))
+            self._judged = Teacher(cast(ProxyPromptNetwork, self._mean.module), backbone)
         self.step, self.seconds = 0, 0.0
         self.best, self.best_dice, self._since_best = network, math.nan, 0
         self.history: list[tuple[int, float, float, float]] = []
@@ -234,16 +240,18 @@ class Run:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), _GRADIENT_NORM)
         self._optimiser.step()
+        if self._mean is not None:
+            self._mean.update_parameters(self.network)
         return float(loss.detach())
 
     def _evaluated(self, evaluate: Callable[[Teacher], float]) -> float:
-        self.network.eval()
-        score = evaluate(self.teacher)
+        network = self._judged.network.eval()
+        score = evaluate(self._judged)
         self.network.train()
         if math.isnan(score):
-            self.best = self.network
+            self.best = network
         elif math.isnan(self.best_dice) or score > self.best_dice + _BETTER:
-            self.best, self.best_dice, self._since_best = copy.deepcopy(self.network).eval(), score, 0
+            self.best, self.best_dice, self._since_best = copy.deepcopy(network), score, 0
         else:
             self._since_best += 1
         return score
@@ -261,6 +269,7 @@ class Run:
             "rng": json.dumps(self._rng.bit_generator.state),
             "network": self.network.state_dict(),
             "best": self.best.state_dict(),
+            "mean": {} if self._mean is None else self._mean.state_dict(),
             "optimiser": self._optimiser.state_dict(),
         }
         with atomic_path(self._checkpoint) as temporary:
@@ -277,6 +286,8 @@ class Run:
             self.network.load_state_dict(state["network"])
             self.best = copy.deepcopy(self.network).eval()
             self.best.load_state_dict(state["best"])
+            if self._mean is not None:
+                self._mean.load_state_dict(state["mean"])
             self._optimiser.load_state_dict(state["optimiser"])
             self._rng.bit_generator.state = json.loads(state["rng"])
             self.step, self.seconds = state["step"], state["seconds"]

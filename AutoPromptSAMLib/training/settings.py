@@ -16,8 +16,9 @@ class Settings:
     ``supports`` and ``targets`` of an episode; ``views`` of every image, the first of them unchanged; ``held_back``
     shots that choose the best network (None: one in eight), looked at after every ``evaluate_every`` steps.
     Learning stops early when they have not got better ``patience`` times in a row, and not before the part
-    ``earliest`` of it is done. ``optimiser`` "sgd" with ``dice_only`` and a ``learning_rate`` of 0.01 is the paper's;
-    "adamw" is the default because it was better (docs/proxy-prompt.md).
+    ``earliest`` of it is done. With ``averaging`` a running mean of the weights is judged and kept; the last
+    weights are the part 1 − ``averaging`` of it (0: no mean). ``optimiser`` "sgd" with ``dice_only`` and a
+    ``learning_rate`` of 0.01 is the paper's; "adamw" is the default.
     Raises PromptError for values that make no sense.
     """
 
@@ -33,6 +34,7 @@ class Settings:
     learning_rate: float = 1e-3
     optimiser: str = "adamw"
     dice_only: bool = False
+    averaging: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -42,5 +44,7 @@ class Settings:
         for name in counts:
             if getattr(self, name) < 1:
                 raise PromptError(f"Learning cannot go on with {name} = {getattr(self, name)}; use 1 or more.")
+        if not 0 <= self.averaging < 1:
+            raise PromptError(f"The averaging must be from 0 to below 1, not {self.averaging}; correct it.")
         if self.learning_rate <= 0 or (self.minutes is not None and self.minutes <= 0):
             raise PromptError("The learning rate and the minutes must be above 0; correct them.")

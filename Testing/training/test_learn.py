@@ -92,6 +92,21 @@ def test_the_seed_decides_everything(backbone, optimiser) -> None:  # type: igno
     assert [entry[2] for entry in one.history] != [entry[2] for entry in other.history]
 
 
+def test_the_mean_of_the_weights_is_what_is_kept(backbone, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    settings = replace(QUICK, averaging=0.5)
+    plain = learn(backbone, pictures(4, "disc"), ["disc"], replace(QUICK, held_back=0), tiny_network())
+    mean = learn(backbone, pictures(4, "disc"), ["disc"], replace(settings, held_back=0), tiny_network())
+    assert [entry[2] for entry in mean.history] == [entry[2] for entry in plain.history]  # the same steps
+    name = "key.weight"
+    assert not torch.equal(mean.network.state_dict()[name], plain.network.state_dict()[name])
+    # A killed run has the same mean at the end.
+    part = tmp_path / "task.part"
+    learn(backbone, pictures(4, "disc"), ["disc"], settings, tiny_network(), Stop(4, "Learning"), part)
+    rest = learn(backbone, pictures(4, "disc"), ["disc"], settings, tiny_network(), None, part)
+    whole = learn(backbone, pictures(4, "disc"), ["disc"], settings, tiny_network())
+    assert torch.equal(rest.network.state_dict()[name], whole.network.state_dict()[name])
+
+
 def test_cancelled_while_learning_keeps_the_best(backbone) -> None:  # type: ignore[no-untyped-def]
     learned = learn(
         backbone, pictures(5, "disc"), ["disc"], replace(QUICK, steps=1000), tiny_network(), Stop(5, "Learning")

@@ -1,0 +1,39 @@
+"""The weights that come with the project fit the code and the models that their names say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
+from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
+from AutoPromptSAMLib.prompters.proxy_prompt.weights import KIND
+from AutoPromptSAMLib.prompters.tensor_file import read_tensors
+from AutoPromptSAMLib.zoo.card import cards_folder, get_card
+
+FILES = sorted(cards_folder().glob("proxy-prompt-*.safetensors"))
+MOST_BYTES = 15e6
+
+
+def test_the_default_model_has_general_weights() -> None:
+    assert "proxy-prompt-lite-medsam" in [path.stem for path in FILES]
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+def test_weights_fit_the_model_in_their_name_and_have_a_card(path: Path) -> None:
+    header, tensors = read_tensors(path, KIND)
+    model = get_card(path.stem.removeprefix("proxy-prompt-"))
+    assert header.backbone == model.name
+    assert str(model.sha256) in header.fingerprint
+    assert path.stat().st_size <= MOST_BYTES
+    with torch.device("meta"):
+        network = ProxyPromptNetwork(ProxyPromptConfig.from_dict(header.config))
+    assert {name: value.shape for name, value in network.state_dict().items()} == {
+        name: value.shape for name, value in tensors.items()
+    }
+    assert all(value.isfinite().all() for value in tensors.values())
+    text = path.with_suffix(".md").read_text(encoding="utf-8")
+    for heading in ("## Trained on", "## How well it does", "## Where it fails"):
+        assert heading in text
