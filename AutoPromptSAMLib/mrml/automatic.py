@@ -22,7 +22,6 @@ from AutoPromptSAMLib.mrml.learning import TaskLearning
 from AutoPromptSAMLib.mrml.reports import Message, Propagation, Status
 from AutoPromptSAMLib.mrml.steps import Step
 from AutoPromptSAMLib.prompts import MaskPrompt
-from AutoPromptSAMLib.session.automatic import Automatic
 from AutoPromptSAMLib.session.protocol import AutomaticResult, Session
 from AutoPromptSAMLib.session.seeds import seed_slices
 from AutoPromptSAMLib.supports import SupportObject, SupportPair, SupportSet, pairs_from_volume
@@ -67,6 +66,8 @@ class AutomaticPrompting(TaskLearning):
         before, runs = self._active, dict(self._runs)
         step = Step(f"Prompt from {supports.name}", self._travel, by_hand=dict(self.kept.by_hand))
         with self._saying(), self._taken_back(step):
+            from AutoPromptSAMLib.session.automatic import Automatic  # here, for it brings scipy
+
             prompting = Automatic(supports)
             along = prompting.axis(self.volume.geometry) if axis is None else axis
             ids, new = self._targets(supports, prompting.checked_objects(objects))

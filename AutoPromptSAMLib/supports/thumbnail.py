@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from AutoPromptSAMLib.supports.pairs import Colour, SupportPair, shrunk
 
@@ -16,6 +15,8 @@ SIDE = 256
 
 def thumbnail_png(pair: SupportPair, colours: Mapping[str, Colour]) -> bytes:
     """PNG of at most ``SIDE`` pixels a side; outlines are two pixels wide, so that they show over any image."""
+    from scipy import ndimage  # here, so that a host starts without it
+
     image = Image.fromarray(pair.image)
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     pixels = np.array(image)

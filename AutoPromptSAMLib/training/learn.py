@@ -251,7 +251,7 @@ class Run:
         if math.isnan(score):
             self.best = network
         elif math.isnan(self.best_dice) or score > self.best_dice + _BETTER:
-            self.best, self.best_dice, self._since_best = copy.deepcopy(network), score, 0
+            self.best, self.best_dice, self._since_best = copy.deepcopy(network).eval(), score, 0
         else:
             self._since_best += 1
         return score

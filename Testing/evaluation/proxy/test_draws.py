@@ -17,6 +17,7 @@ from AutoPromptSAMLib.evaluation.proxy.draws import (
     source_hash,
 )
 from AutoPromptSAMLib.evaluation.quality.records import BenchError
+from AutoPromptSAMLib.training.pool import reserved
 
 from ...conftest import SentenceCheck
 from ..quality.bright_sets import make_volumes
@@ -49,6 +50,15 @@ def test_a_limit_takes_the_first_and_a_smaller_draw_is_the_beginning_of_a_larger
     assert len(list(few.tests())) == 2
     assert len(list(few.tests())) == 2  # again
     assert len(list(many.tests())) == 7
+
+
+def test_what_general_weights_were_trained_on_is_not_tested(tmp_path: Path) -> None:
+    dataset = read_dataset(make_pictures(tmp_path / "set", count=40, use="train"))
+    kept = reserved(dataset)
+    assert kept
+    draw = Draw(dataset, ("disc",), 0, 5, 0, examples_of_pair)
+    assert not {shot.group for shot in draw.shots} & kept
+    assert {test.group for test in draw.tests()} == kept
 
 
 def test_too_few_images_are_said_to_be(tmp_path: Path, one_sentence: SentenceCheck) -> None:
