@@ -132,8 +132,8 @@ def regions(image: NDArray[np.uint8], seed: int) -> dict[str, NDArray[np.bool_]]
     Segments by Felzenszwalb and Huttenlocher (2004); lines, bright or dark ones, by the ridge filter of Sato et al.
     (1998): without them a network unlearns what vessels look like.
     """
+    from scipy import ndimage
     from skimage.filters import sato
-    from skimage.morphology import remove_small_objects
     from skimage.segmentation import felzenszwalb
     from skimage.transform import resize
 
@@ -146,7 +146,8 @@ def regions(image: NDArray[np.uint8], seed: int) -> dict[str, NDArray[np.bool_]]
     found = {f"{REGION}{n}": labels == label for n, label in enumerate(fit[:REGIONS])}
     response = sato(_small(image, 256).mean(-1), sigmas=(1, 2), black_ridges=bool(rng.random() < 0.5))
     lines = response > max(1e-3, float(np.percentile(response, rng.uniform(88, 95))))
-    lines = remove_small_objects(lines, max_size=_LEAST_LINE)
+    pieces, _ = ndimage.label(lines, np.ones((3, 3)))
+    lines &= (np.bincount(pieces.ravel()) > _LEAST_LINE)[pieces]
     if lines.mean() >= _REGION_PART[0]:
         found[f"{REGION}thin"] = lines
     return {name: resize(mask.astype(np.float32), image.shape[:2], order=1) > 0.5 for name, mask in found.items()}
