@@ -89,7 +89,7 @@ def test_a_contender_that_is_missing_is_measured_alone(plan: MakePlan, tmp_path:
     made = plan(Teacher(), "shots")
     (record,) = run(made).records
     path = next((tmp_path / "out" / "runs").rglob("*.json"))
-    kept = {**json.loads(path.read_text()), "dice": {"proxy": {"disc": [0.25, 0.75]}}}
+    kept = {**json.loads(path.read_text(encoding="utf-8")), "dice": {"proxy": {"disc": [0.25, 0.75]}}}
     path.write_text(json.dumps(kept))
     (extended,) = run(made).records
     assert extended.values("proxy", "disc") == [0.25, 0.75]
@@ -232,12 +232,12 @@ def test_the_report_and_the_page_have_the_figures_and_no_paths(plan: MakePlan, t
     page = tmp_path / "benchmarks.md"
     done = CliRunner().invoke(cli.app, ["bench", "docs", "--proxy", str(made.folder), "--out", str(page)])
     assert done.exit_code == 0, done.output
-    assert "### 16 shots" in page.read_text()
-    assert f"{mean:.3f}" in page.read_text()
-    assert str(tmp_path) not in page.read_text()
-    assert "Not measured yet: `bench quality`" in page.read_text()
+    assert "### 16 shots" in page.read_text(encoding="utf-8")
+    assert f"{mean:.3f}" in page.read_text(encoding="utf-8")
+    assert str(tmp_path) not in page.read_text(encoding="utf-8")
+    assert "Not measured yet: `bench quality`" in page.read_text(encoding="utf-8")
     write_page([], [], page, [made.folder, made.folder])
-    assert page.read_text().count("## Proxy Prompt") == 2
+    assert page.read_text(encoding="utf-8").count("## Proxy Prompt") == 2
 
 
 def test_cost_has_a_row_for_each_number_of_supports() -> None:
