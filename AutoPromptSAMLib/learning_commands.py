@@ -12,12 +12,13 @@ import typer
 from rich.table import Table
 
 from AutoPromptSAMLib.console import console, fetch_weights, step_bar
-from AutoPromptSAMLib.errors import PromptError
+from AutoPromptSAMLib.errors import Cancelled, PromptError
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.backbones import Backbone
     from AutoPromptSAMLib.datasets import Dataset
-    from AutoPromptSAMLib.training.learn import Preview
+    from AutoPromptSAMLib.training.learn import Learned
+    from AutoPromptSAMLib.training.preview import Preview
     from AutoPromptSAMLib.training.shots import Example
 
 Data = Annotated[Path, typer.Option(help="A folder with a dataset.yaml, see `autopromptsam bench quality --list`.")]
@@ -76,7 +77,7 @@ def learn(
     held-back image, NAME.preview.png, is written as learning goes on.
     """
     from AutoPromptSAMLib.datasets import read_dataset
-    from AutoPromptSAMLib.training.general import general_network
+    from AutoPromptSAMLib.prompters.proxy_prompt.weights import general_network
     from AutoPromptSAMLib.training.learn import learn as learn_task
     from AutoPromptSAMLib.training.settings import Settings
 
@@ -112,6 +113,7 @@ def learn(
     )
     console.print(table)
     typer.echo(str(output))
+    _end(learned)
 
 
 def train(
@@ -151,6 +153,13 @@ def train(
     learned.save(output, backbone, about)
     console.print(f"{learned.steps} steps, {learned.seconds:.0f} s, held-back Dice {learned.best_dice:.3f}")
     typer.echo(str(output))
+    _end(learned)
+
+
+def _end(learned: Learned) -> None:
+    """Raises Cancelled for what a person ended: the file is there, and the same command goes on."""
+    if learned.stopped == "cancelled":
+        raise Cancelled("Cancelled; the best so far is in the file.")
 
 
 def _draw(dataset: Dataset, objects: list[str], shots: int, seed: int) -> list[Example]:
@@ -194,15 +203,8 @@ def _cache() -> Any:
 
 
 def _write_preview(preview: Preview, path: Path) -> None:
-    """The held-back image, the truth in white and the mask found in orange."""
-    import numpy as np
+    """Twice as large as the network sees it, for people."""
     from PIL import Image
-    from skimage.segmentation import find_boundaries
-    from skimage.transform import resize
 
-    picture = np.array(preview.image)
-    for masks, colour in ((preview.truth, (255, 255, 255)), (preview.mask, (255, 140, 0))):
-        for mask in masks:
-            there = resize(mask.astype(np.float32), picture.shape[:2], order=1) > 0.5
-            picture[find_boundaries(there, mode="inner")] = colour
-    Image.fromarray(picture).resize((2 * picture.shape[1], 2 * picture.shape[0])).save(path)
+    picture = Image.fromarray(preview.picture())
+    picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.NEAREST).save(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +18,7 @@ from AutoPromptSAMLib.session.local import LocalSession
 from AutoPromptSAMLib.session.protocol import AutomaticResult
 from AutoPromptSAMLib.session.seeds import seed_slices
 from AutoPromptSAMLib.supports import SupportObject, SupportPair, SupportSet
+from AutoPromptSAMLib.training.preview import Preview
 
 from .threshold_backbone import BRIGHT, ThresholdBackbone
 
@@ -94,15 +94,13 @@ class Learns(FindsBright):
     task = Path("task")
 
     def learn(self, supports: Any, minutes: float, on_progress: Any, on_preview: Any, on_done: Any) -> Job[Any]:
-        @dataclass
-        class Preview:
-            image = np.full((8, 8, 3), 60, np.uint8)
-            truth = np.kron(np.array([[[1, 0], [0, 0]]], bool), np.ones((1, 2, 2), bool))
-            mask = np.zeros((1, 4, 4), bool)
+        image = np.full((8, 8, 3), 60, np.uint8)
+        truth = np.kron(np.array([[[1, 0], [0, 0]]], bool), np.ones((1, 2, 2), bool))
+        preview = Preview(1, 100, 0.5, "axial 3", image, truth, np.zeros((1, 4, 4), bool))
 
         def run(control: Control) -> Any:
             control.report(1, 100, "Learning")
-            on_preview(Preview())
+            on_preview(preview)
             self.pause.wait(20)
             return SimpleNamespace(task=self.task, dice=0.91, complete=not control.cancelled)
 

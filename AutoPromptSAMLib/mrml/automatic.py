@@ -11,8 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import slicer
-from undo_stack import UndoStack
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, PromptError
 from AutoPromptSAMLib.geometry import Crop
@@ -22,7 +20,7 @@ from AutoPromptSAMLib.mrml.learning import TaskLearning
 from AutoPromptSAMLib.mrml.reports import Message, Propagation, Status
 from AutoPromptSAMLib.mrml.steps import Step
 from AutoPromptSAMLib.prompts import MaskPrompt
-from AutoPromptSAMLib.session.protocol import AutomaticResult, Session
+from AutoPromptSAMLib.session.protocol import AutomaticResult
 from AutoPromptSAMLib.session.seeds import seed_slices
 from AutoPromptSAMLib.supports import SupportObject, SupportPair, SupportSet, pairs_from_volume
 
@@ -32,18 +30,8 @@ MakePairs = Callable[[], list[SupportPair]]
 class AutomaticPrompting(TaskLearning):
     """Segments found by examples; ``InteractiveSegmenter`` adds propagation and files."""
 
-    def __init__(
-        self,
-        session: Session,
-        volume_node: slicer.vtkMRMLScalarVolumeNode,
-        segmentation_node: slicer.vtkMRMLSegmentationNode,
-        call: Callable[[Callable[[], None]], None],
-        undo_stack: UndoStack | None = None,
-        logic: slicer.vtkSlicerSegmentEditorLogic | None = None,
-    ) -> None:
-        super().__init__(session, volume_node, segmentation_node, call, undo_stack, logic)
-        self._given: tuple[Any, ...] | None = None  # which supports the session has
-        self._last_pushed: Step | None = None
+    _given: tuple[Any, ...] | None = None  # which supports the session has
+    _last_pushed: Step | None = None
 
     # -- a run --------------------------------------------------------------------------------------------------------
 

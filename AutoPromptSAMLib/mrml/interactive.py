@@ -6,11 +6,6 @@ methods run on the host's main thread. What a person waits for comes back throug
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import slicer
-from undo_stack import UndoStack
-
 from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, PromptError
 from AutoPromptSAMLib.geometry import Crop
 from AutoPromptSAMLib.loops.job import Job
@@ -22,7 +17,7 @@ from AutoPromptSAMLib.mrml.segments import slice_region
 from AutoPromptSAMLib.mrml.steps import Step
 from AutoPromptSAMLib.prompts import PromptSet
 from AutoPromptSAMLib.prompts.file import PromptFile
-from AutoPromptSAMLib.session.protocol import PropagationResult, Session
+from AutoPromptSAMLib.session.protocol import PropagationResult
 
 __all__ = ["InteractiveSegmenter", "Message", "Propagation", "SegmentInfo", "Status"]
 
@@ -38,17 +33,6 @@ class InteractiveSegmenter(AutomaticPrompting):
     "learning".
     ``said`` brings sentences for the person; methods say what is wrong there and do not raise.
     """
-
-    def __init__(
-        self,
-        session: Session,
-        volume_node: slicer.vtkMRMLScalarVolumeNode,
-        segmentation_node: slicer.vtkMRMLSegmentationNode,
-        call: Callable[[Callable[[], None]], None],
-        undo_stack: UndoStack | None = None,
-        logic: slicer.vtkSlicerSegmentEditorLogic | None = None,
-    ) -> None:
-        super().__init__(session, volume_node, segmentation_node, call, undo_stack, logic)
 
     # -- the volume ---------------------------------------------------------------------------------------------------
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import slicer
-from undo_stack import UndoStack
 
 from AutoPromptSAMLib.errors import Cancelled
 from AutoPromptSAMLib.loops.job import Job, Progress
 from AutoPromptSAMLib.mrml.reports import Message
 from AutoPromptSAMLib.mrml.volume_runs import VolumeRuns
-from AutoPromptSAMLib.session.protocol import Session
 from AutoPromptSAMLib.supports import SupportLibrary, SupportSet
+from AutoPromptSAMLib.training.preview import Preview
 
 
 @dataclass(frozen=True)
@@ -35,28 +32,13 @@ class Learning:
 class TaskLearning(VolumeRuns):
     """The one task that is being learned; no run goes through the volume meanwhile."""
 
-    def __init__(
-        self,
-        session: Session,
-        volume_node: slicer.vtkMRMLScalarVolumeNode,
-        segmentation_node: slicer.vtkMRMLSegmentationNode,
-        call: Callable[[Callable[[], None]], None],
-        undo_stack: UndoStack | None = None,
-        logic: slicer.vtkSlicerSegmentEditorLogic | None = None,
-    ) -> None:
-        super().__init__(session, volume_node, segmentation_node, call, undo_stack, logic)
-        self.learning: Learning | None = None
-        self._learning_job: Job[Any] | None = None
+    learning: Learning | None = None
+    _learning_job: Job[Any] | None = None
 
     def close(self) -> None:
         """Cancel what runs and let go of the scene; the session stays open."""
         self.cancel_learning()
         super().close()
-
-    @property
-    def can_learn(self) -> bool:
-        """Whether the session learns tasks."""
-        return hasattr(self.session, "learn")
 
     def learn(self, supports: SupportSet, library: SupportLibrary, minutes: float = 15.0) -> None:
         """Learn a set's objects for up to so many minutes, and attach what was learned to the set."""
@@ -67,8 +49,7 @@ class TaskLearning(VolumeRuns):
             self._learned(job, supports, library)
 
         with self._saying():
-            session: Any = self.session
-            self._learning_job = session.learn(
+            self._learning_job = self.session.learn(
                 supports,
                 minutes=minutes,
                 on_progress=self._later(self._on_learning),
@@ -97,9 +78,9 @@ class TaskLearning(VolumeRuns):
             self.learning = replace(self.learning, text=progress.text, done=progress.done, total=progress.total)
             self.changed("learning")
 
-    def _on_preview(self, preview: Any) -> None:
+    def _on_preview(self, preview: Preview) -> None:
         if self.learning is not None:
-            self.learning = replace(self.learning, preview=preview_pixels(preview))
+            self.learning = replace(self.learning, preview=preview.picture())
             self.changed("learning")
 
     def _learned(self, job: Job[Any], supports: SupportSet, library: SupportLibrary) -> None:
@@ -117,17 +98,3 @@ class TaskLearning(VolumeRuns):
             state = "Learned" if result.complete else "Cancelled; the best so far is kept: learned"
             self.said(Message(f'{state} "{supports.name}"{how}; prompt automatically to use it.'))
         self.changed("learning")
-
-
-def preview_pixels(preview: Any) -> np.ndarray:
-    """A ``training.learn.Preview`` as a picture (rows, cols, 3) uint8: truth in white, what was found in orange."""
-    from scipy import ndimage
-
-    picture = np.array(preview.image)
-    rows, cols = picture.shape[:2]
-    for masks, colour in ((preview.truth, (255, 255, 255)), (preview.mask, (255, 140, 0))):
-        for mask in masks:
-            row, col = np.arange(rows) * mask.shape[0] // rows, np.arange(cols) * mask.shape[1] // cols
-            there = mask[row[:, None], col]
-            picture[there & ~ndimage.binary_erosion(there)] = colour
-    return picture

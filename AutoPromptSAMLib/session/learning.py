@@ -14,7 +14,7 @@ from AutoPromptSAMLib.supports.pairs import SupportSet
 if TYPE_CHECKING:
     from AutoPromptSAMLib.backbones import Backbone
     from AutoPromptSAMLib.backbones.cache import EmbeddingCache
-    from AutoPromptSAMLib.training.learn import Preview
+    from AutoPromptSAMLib.training.preview import Preview
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.backbones import Backbone, Features
     from AutoPromptSAMLib.backbones.cache import EmbeddingCache
     from AutoPromptSAMLib.supports import SupportSet
-    from AutoPromptSAMLib.training.learn import Preview
+    from AutoPromptSAMLib.training.preview import Preview
 
 VOLUME_LOOP = Source("prompter", "volume loop")
 

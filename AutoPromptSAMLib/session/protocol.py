@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.prompts.file import PromptFile
     from AutoPromptSAMLib.session.learning import LearningResult
     from AutoPromptSAMLib.supports import SupportSet
-    from AutoPromptSAMLib.training.learn import Preview
+    from AutoPromptSAMLib.training.preview import Preview
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ tasks, Butoi et al. 2023).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +20,12 @@ import torch
 from AutoPromptSAMLib.backbones.base import Backbone
 from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
 from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
-from AutoPromptSAMLib.prompters.proxy_prompt.weights import general_network
+from AutoPromptSAMLib.prompters.tensor_file import content_sha256
 from AutoPromptSAMLib.training.episodes import Episode, Teacher
 from AutoPromptSAMLib.training.learn import Control, Learned, Run
 from AutoPromptSAMLib.training.pool import REGION, Source
 from AutoPromptSAMLib.training.settings import Settings
 from AutoPromptSAMLib.training.shots import Shot
-
-__all__ = ["draw_general", "general_network", "train_general"]
 
 # All of these are choices.
 _MADE_UP = 0.3  # of the episodes
@@ -54,7 +53,12 @@ def train_general(
     )
     parts = [_hold_back(source, settings.seed) for source in sources]
     kept, held = [part[0] for part in parts], [part[1] for part in parts if part[1] is not None]
-    run = Run(network, backbone, settings, checkpoint)
+    names = [
+        backbone.fingerprint,
+        content_sha256(network.state_dict()),
+        *(s.name for src in sources for s in src.shots),
+    ]
+    run = Run(network, backbone, settings, checkpoint, json.dumps(names))
     rng = np.random.default_rng(settings.seed)
     judging = [draw_general(held, rng, 1, made_up=0.0) for _ in range(_JUDGING)] if held else []
 
@@ -73,8 +77,7 @@ def train_general(
             ]
         return float(np.mean(scores)) if scores else float("nan")
 
-    stopped = run.go(draw, evaluate, control)
-    return Learned(run.best, (), settings, stopped, run.step, run.seconds, run.best_dice, run.history)
+    return run.go(draw, evaluate, control, ())
 
 
 def _hold_back(source: Source, seed: int) -> tuple[Source, Source | None]:

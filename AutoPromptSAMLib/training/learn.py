@@ -7,7 +7,9 @@ the shots that were held back.
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,13 +24,17 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from AutoPromptSAMLib.atomic import atomic_path
 from AutoPromptSAMLib.backbones.base import Backbone
 from AutoPromptSAMLib.backbones.cache import EmbeddingCache
-from AutoPromptSAMLib.errors import Cancelled, ModelError, PromptError
+from AutoPromptSAMLib.errors import Cancelled, ModelError, PromptError, StorageError
 from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
 from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
 from AutoPromptSAMLib.prompters.proxy_prompt.weights import save_network
+from AutoPromptSAMLib.prompters.tensor_file import content_sha256
 from AutoPromptSAMLib.training.episodes import Episode, Teacher, draw_episode
+from AutoPromptSAMLib.training.preview import Preview
 from AutoPromptSAMLib.training.settings import Settings
 from AutoPromptSAMLib.training.shots import Example, Shot, shots_of
+
+logger = logging.getLogger(__name__)
 
 _WARM_UP = 0.1  # of all steps, with a rising learning rate
 _LAST_RATE = 0.01  # of the highest learning rate, at the end
@@ -50,25 +56,6 @@ class Control(Protocol):
         """Tell how far it is."""
 
 
-@dataclass(frozen=True, eq=False)
-class Preview:
-    """A held-back image as the network sees it after ``step`` of ``steps``, and what it makes of it.
-
-    Where nothing is held back it is one that is learned from, and ``dice`` is NaN.
-
-    ``image`` (S, S, 3) uint8, ``truth`` and ``mask`` (N, h, w) bool in the order of the objects; ``dice`` is the mean
-    over all held-back images.
-    """
-
-    step: int
-    steps: int
-    dice: float
-    name: str
-    image: np.ndarray
-    truth: np.ndarray
-    mask: np.ndarray
-
-
 @dataclass(eq=False)
 class Learned:
     """The best network, and how it came about: ``history`` has (step, seconds, loss, held-back Dice or NaN)."""
@@ -81,9 +68,13 @@ class Learned:
     seconds: float
     best_dice: float
     history: list[tuple[int, float, float, float]] = field(default_factory=list)
+    checkpoint: Path | None = None
 
     def save(self, path: Path, backbone: Backbone, info: Mapping[str, Any] | None = None) -> str:
-        """Write the task file; returns its sha256. Raises StorageError when it cannot be written."""
+        """Write the task file; returns its sha256. Raises StorageError when it cannot be written.
+
+        Only then the checkpoint goes, and not that of a cancelled run, which may be wanted to go on.
+        """
         about = {
             "objects": list(self.objects),
             "settings": asdict(self.settings),
@@ -93,7 +84,10 @@ class Learned:
             "held_back_dice": None if math.isnan(self.best_dice) else round(self.best_dice, 4),
             **(info or {}),
         }
-        return save_network(self.network, path, backbone, about)
+        digest = save_network(self.network, path, backbone, about)
+        if self.checkpoint is not None and self.stopped != "cancelled":
+            self.checkpoint.unlink(missing_ok=True)
+        return digest
 
 
 def learn(
@@ -109,9 +103,9 @@ def learn(
 ) -> Learned:
     """Learn to find ``objects`` in images like ``examples``, from ``start`` (a copy) or from nothing.
 
-    With ``checkpoint`` the state is kept in that file and a run that was ended goes on from it; the file is removed at
-    the end. ``cache`` keeps encoded images. Cancelled while learning, the best network so far comes back; while still
-    encoding, Cancelled is raised.
+    With ``checkpoint`` the state is kept in that file, and a run on the same examples, objects, start and settings
+    that was ended goes on from it; ``Learned.save`` removes it. ``cache`` keeps encoded images. Cancelled while
+    learning, the best network so far comes back; before the first step, Cancelled is raised.
     Raises PromptError for fewer than two examples or an object that fewer than two of them show.
     """
     settings = settings or Settings()
@@ -135,7 +129,7 @@ def learn(
         backbone, examples, objects, network.config.canvas_size, settings.views, settings.seed, encoding, cache
     )
     held, learned_from = _hold_back(shots, settings)
-    run = Run(network, backbone, settings, checkpoint)
+    run = Run(network, backbone, settings, checkpoint, _identity(backbone, examples, objects, network))
     numbers = tuple(range(len(objects)))
 
     def draw(rng: np.random.Generator) -> Episode:
@@ -158,17 +152,39 @@ def learn(
             on_preview(Preview(run.step, settings.steps, score, shown[0].name, image, truth, mask))
         return score
 
-    stopped = run.go(draw, evaluate, control)
-    return Learned(run.best, objects, settings, stopped, run.step, run.seconds, run.best_dice, run.history)
+    return run.go(draw, evaluate, control, objects)
+
+
+def _identity(
+    backbone: Backbone, examples: Sequence[Example], objects: Sequence[str], network: ProxyPromptNetwork
+) -> str:
+    """Hash of what is learned, from what, and where it starts."""
+    digest = hashlib.sha256(json.dumps([backbone.fingerprint, *objects]).encode())
+    digest.update(content_sha256(network.state_dict()).encode())
+    for example in examples:
+        digest.update(example.group.encode() + np.ascontiguousarray(example.image).tobytes())
+        for name in sorted(example.masks):
+            digest.update(name.encode() + np.packbits(example.masks[name]).tobytes())
+    return digest.hexdigest()
 
 
 class Run:
-    """Steps of an optimiser over episodes, with a schedule, a checkpoint and the best network so far."""
+    """Steps of an optimiser over episodes, with a schedule, a checkpoint and the best network so far.
+
+    A checkpoint of another ``identity`` or other settings is not gone on from.
+    """
 
     def __init__(
-        self, network: ProxyPromptNetwork, backbone: Backbone, settings: Settings, checkpoint: Path | None
+        self,
+        network: ProxyPromptNetwork,
+        backbone: Backbone,
+        settings: Settings,
+        checkpoint: Path | None,
+        identity: str,
     ) -> None:
         self.network, self.settings, self._checkpoint = network, settings, checkpoint
+        self._identity = json.dumps([identity, asdict(settings)], sort_keys=True)
+        self._warned = False
         self.teacher = Teacher(network, backbone)
         self._mean = None
         self._judged = self.teacher
@@ -201,8 +217,9 @@ class Run:
         draw: Callable[[np.random.Generator], Episode],
         evaluate: Callable[[Teacher], float],
         control: Control | None,
-    ) -> str:
-        """Run to the end; "done", "early" (no better for a while) or "cancelled"."""
+        objects: tuple[str, ...],
+    ) -> Learned:
+        """Run to the end, or until it gets no better or is cancelled; Cancelled before the first step."""
         settings, stopped = self.settings, "done"
         while self.progress < 1:
             if control is not None:
@@ -222,15 +239,18 @@ class Run:
                 score = self._evaluated(evaluate)
                 self.seconds += time.monotonic() - started
             self.history.append((self.step, round(self.seconds, 2), round(loss, 4), score))
-            if due:
+            if due or self.progress >= 1:
                 self._save()
             if self._since_best >= settings.patience and self.progress >= settings.earliest:
                 stopped = "early"
                 break
         self.network.eval()
-        if self._checkpoint is not None and stopped != "cancelled":
-            self._checkpoint.unlink(missing_ok=True)
-        return stopped
+        if not self.step:
+            raise Cancelled("Cancelled before anything was learned.")
+        return Learned(
+            self.best, objects, settings, stopped, self.step, self.seconds, self.best_dice, self.history,
+            self._checkpoint,
+        )  # fmt: skip
 
     def _one(self, episode: Episode) -> float:
         for group in self._optimiser.param_groups:
@@ -260,7 +280,7 @@ class Run:
         if self._checkpoint is None:
             return
         state = {
-            "settings": json.dumps(asdict(self.settings), sort_keys=True),
+            "identity": self._identity,
             "step": self.step,
             "seconds": self.seconds,
             "best_dice": self.best_dice,
@@ -272,16 +292,21 @@ class Run:
             "mean": {} if self._mean is None else self._mean.state_dict(),
             "optimiser": self._optimiser.state_dict(),
         }
-        with atomic_path(self._checkpoint) as temporary:
-            torch.save(state, temporary)
+        try:
+            with atomic_path(self._checkpoint) as temporary:
+                torch.save(state, temporary)
+        except (StorageError, OSError, RuntimeError) as error:  # torch says RuntimeError of a full disk
+            if not self._warned:
+                self._warned = True
+                logger.warning("Learning goes on, but a run that is killed cannot be gone on from: %s", error)
 
     def _resume(self) -> None:
-        """Go on from the checkpoint if there is one of the same settings. Raises ModelError when it is damaged."""
+        """Go on from the checkpoint if there is one of the same run. Raises ModelError when it is damaged."""
         if self._checkpoint is None or not self._checkpoint.is_file():
             return
         try:
             state = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
-            if state["settings"] != json.dumps(asdict(self.settings), sort_keys=True):
+            if state["identity"] != self._identity:
                 return
             self.network.load_state_dict(state["network"])
             self.best = copy.deepcopy(self.network).eval()

@@ -72,7 +72,6 @@ INITIAL: dict[str, Any] = {
     "examples_ran": False,
     "examples_unsure": None,
     "examples_vouched": 0,
-    "examples_can_learn": False,
     "examples_minutes": 15,
     "examples_learning": None,
     # What is going on

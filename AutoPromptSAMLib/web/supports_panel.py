@@ -39,7 +39,6 @@ class SupportsPanel(Panel):
     def connected(self, segmenter: InteractiveSegmenter) -> None:
         """Nothing was found on the new image yet."""
         self._unsure = None
-        self.state.examples_can_learn = segmenter.can_learn
         self.chosen_changed()
 
     def refresh(self, what: str) -> None:

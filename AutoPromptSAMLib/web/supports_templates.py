@@ -80,25 +80,23 @@ PANEL = """
           Add {{ examples_vouched || '' }} to examples</button>
       </div>
     </div>
-    <template v-if="examples_can_learn">
-      <div v-if="!examples_learning" class="aps-examples-row aps-learn">
-        <button class="aps-button aps-wide" data-testid="examples-learn" @click="trigger('examples_learn')"
-          :disabled="!tools_ready || examples_pairs.length < 2 || phase === 'propagating'"
-          title="Teach the network these objects on this machine; what it learns belongs to the set">
-          <v-icon size="18">mdi-school-outline</v-icon> Learn from my examples</button>
-        <select v-model.number="examples_minutes" data-testid="examples-minutes" aria-label="For how long at most"
-          title="For how long at most"><option :value="2">2 min</option><option :value="5">5 min</option>
-          <option :value="15">15 min</option><option :value="30">30 min</option></select></div>
-      <div v-else class="aps-learning" data-testid="examples-learning">
-        <img v-if="examples_learning.preview" :src="examples_learning.preview" data-testid="examples-preview"
-          alt="A held-back example: truth in white, found in orange"
-          title="A held-back example: truth in white, found in orange"/>
-        <div><span data-testid="examples-learning-text">{{ examples_learning.text }}</span>
-          <div class="aps-bar" role="progressbar" :aria-valuenow="examples_learning.percent" aria-valuemax="100">
-            <span :style="{width: examples_learning.percent + '%'}"></span></div>
-          <button class="aps-link" data-testid="examples-learn-cancel" @click="trigger('examples_learn_cancel')"
-            title="The best so far is kept">Stop, keep the best so far</button></div></div>
-    </template>
+    <div v-if="!examples_learning" class="aps-examples-row aps-learn">
+      <button class="aps-button aps-wide" data-testid="examples-learn" @click="trigger('examples_learn')"
+        :disabled="!tools_ready || examples_pairs.length < 2 || phase === 'propagating'"
+        title="Teach the network these objects on this machine; what it learns belongs to the set">
+        <v-icon size="18">mdi-school-outline</v-icon> Learn from my examples</button>
+      <select v-model.number="examples_minutes" data-testid="examples-minutes" aria-label="For how long at most"
+        title="For how long at most"><option :value="2">2 min</option><option :value="5">5 min</option>
+        <option :value="15">15 min</option><option :value="30">30 min</option></select></div>
+    <div v-else class="aps-learning" data-testid="examples-learning">
+      <img v-if="examples_learning.preview" :src="examples_learning.preview" data-testid="examples-preview"
+        alt="A held-back example: truth in white, found in orange"
+        title="A held-back example: truth in white, found in orange"/>
+      <div><span data-testid="examples-learning-text">{{ examples_learning.text }}</span>
+        <div class="aps-bar" role="progressbar" :aria-valuenow="examples_learning.percent" aria-valuemax="100">
+          <span :style="{width: examples_learning.percent + '%'}"></span></div>
+        <button class="aps-link" data-testid="examples-learn-cancel" @click="trigger('examples_learn_cancel')"
+          title="The best so far is kept">Stop, keep the best so far</button></div></div>
   </template>
 </section>
 """.replace("SHOWN", "({axial: view_axial, coronal: view_coronal, sagittal: view_sagittal})[propagate_view].index")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ import pytest
 from AutoPromptSAMLib.errors import ModelError
 from AutoPromptSAMLib.geometry import Crop
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
-from AutoPromptSAMLib.mrml.learning import preview_pixels
 from AutoPromptSAMLib.mrml.reports import SURE_COLORS, SURE_LEVELS, Propagation
 from AutoPromptSAMLib.supports import SupportLibrary, SupportObject, SupportSet
 
@@ -223,7 +221,6 @@ def test_what_was_learned_is_attached_to_the_set(person: Person, tmp_path: Path)
     person.segmenter.session = person.session = Learns()
     person.session.set_image(person.volume)
     person.session.pause.clear()
-    assert person.segmenter.can_learn
     person.segmenter.learn(examples("rod"), Library(tmp_path))
     for _ in range(2):
         person.calls.get(timeout=20)()
@@ -243,15 +240,6 @@ def test_what_was_learned_is_attached_to_the_set(person: Person, tmp_path: Path)
     assert attached == [("0123456789ab", Path("task"))]
     assert "best so far" in person.said[-1]
     assert "0.91" in person.said[-1]
-
-
-def test_a_preview_shows_truth_in_white_and_what_was_found_in_orange() -> None:
-    truth, mask = np.zeros((1, 4, 4), bool), np.zeros((1, 4, 4), bool)
-    truth[0, :2], mask[0, 2:] = True, True
-    picture = preview_pixels(SimpleNamespace(image=np.zeros((16, 16, 3), np.uint8), truth=truth, mask=mask))
-    assert picture[7, 5].tolist() == [255, 255, 255]
-    assert picture[8, 5].tolist() == [255, 140, 0]
-    assert picture[4, 5].tolist() == [0, 0, 0]
 
 
 def test_slices_that_are_about_as_sure_are_one_span() -> None:

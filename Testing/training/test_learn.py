@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from AutoPromptSAMLib.errors import Cancelled, ModelError, PromptError
+from AutoPromptSAMLib.errors import Cancelled, ModelError, PromptError, StorageError
+from AutoPromptSAMLib.prompters import tensor_file
 from AutoPromptSAMLib.prompters.proxy_prompt.weights import load_network
+from AutoPromptSAMLib.training import learn as learn_module
 from AutoPromptSAMLib.training.episodes import draw_episode
 from AutoPromptSAMLib.training.learn import learn, schedule
 from AutoPromptSAMLib.training.settings import Settings
@@ -129,11 +131,59 @@ def test_a_killed_run_goes_on_to_the_same_end(backbone, tmp_path: Path) -> None:
     assert part.is_file()
     rest = learn(backbone, pictures(4, "disc"), ["disc"], QUICK, tiny_network(), None, part)
     assert rest.stopped == "done"
+    assert part.is_file()  # until what was learned is on the disk
+    rest.save(tmp_path / "task.safetensors", backbone)
     assert not part.exists()
     assert [entry[2] for entry in rest.history] == [entry[2] for entry in whole.history]
     assert all(
         torch.equal(value, rest.network.state_dict()[name]) for name, value in whole.network.state_dict().items()
     )
+
+
+def test_another_task_does_not_go_on_from_a_checkpoint(backbone, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    part = tmp_path / "task.part"
+    stopped = learn(backbone, pictures(4, "disc"), ["disc"], QUICK, tiny_network(), Stop(5, "Learning"), part)
+    stopped.save(tmp_path / "task.safetensors", backbone)
+    assert part.is_file()  # cancelled: it may be wanted to go on
+    both = pictures(4, "disc", "square")
+    for examples, objects, start in (
+        (both, ["square"], tiny_network()),
+        (pictures(5, "disc")[1:], ["disc"], tiny_network()),
+        (pictures(4, "disc"), ["disc"], tiny_network(seed=1)),
+    ):
+        learned = learn(backbone, examples, objects, replace(QUICK, steps=2), start, None, part)
+        assert [entry[0] for entry in learned.history] == [1, 2]
+        fresh = learn(backbone, examples, objects, replace(QUICK, steps=2), start)
+        assert [entry[2] for entry in learned.history] == [entry[2] for entry in fresh.history]
+
+
+def test_a_full_disk_does_not_end_learning_and_loses_nothing(  # type: ignore[no-untyped-def]
+    backbone, tmp_path: Path, monkeypatch, caplog, one_sentence
+) -> None:
+    part, task = tmp_path / "task.part", tmp_path / "task.safetensors"
+    learned = learn(backbone, pictures(4, "disc"), ["disc"], QUICK, tiny_network(), None, part)
+
+    def full(path: Path) -> None:
+        raise StorageError(f"There is no room for {path}; free some.")
+
+    monkeypatch.setattr(tensor_file, "atomic_path", full)
+    with one_sentence(StorageError, "no room"):
+        learned.save(task, backbone)
+    assert part.is_file()
+    monkeypatch.undo()
+    again = learn(backbone, pictures(4, "disc"), ["disc"], QUICK, tiny_network(), None, part)
+    assert again.steps == learned.steps  # nothing was learned anew
+    again.save(task, backbone)
+    assert task.is_file()
+    monkeypatch.setattr(learn_module, "atomic_path", full)
+    on_a_full_disk = learn(backbone, pictures(4, "disc"), ["disc"], QUICK, tiny_network(), None, part)
+    assert on_a_full_disk.stopped == "done"
+    assert len([record for record in caplog.records if "no room" in record.message]) == 1
+
+
+def test_cancelled_before_the_first_step_is_not_learned(backbone, one_sentence) -> None:  # type: ignore[no-untyped-def]
+    with one_sentence(Cancelled, "before anything was learned"):
+        learn(backbone, pictures(4, "disc"), ["disc"], QUICK, tiny_network(), Stop(8, "Preparing"))
 
 
 def test_a_damaged_checkpoint_is_named(backbone, tmp_path: Path, one_sentence) -> None:  # type: ignore[no-untyped-def]

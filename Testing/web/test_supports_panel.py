@@ -297,7 +297,6 @@ def test_learning_shows_its_progress_and_a_picture(opened: WebApp, monkeypatch: 
     session: Any = opened.need_segmenter().session
     attached = []
     monkeypatch.setattr(SupportLibrary, "attach_task", lambda self, id, path: attached.append(path) or self.get(id))
-    assert state.examples_can_learn
     session.pause.clear()
     do(opened, "examples_learn")
     settle(opened, lambda: state.examples_learning is not None and bool(state.examples_learning["preview"]))

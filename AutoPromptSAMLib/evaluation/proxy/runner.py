@@ -91,7 +91,7 @@ def learn_task(
 
 def shipped_network(backbone: Backbone) -> ProxyPromptNetwork | None:
     """The general weights for ``backbone``, None when there are none."""
-    from AutoPromptSAMLib.training.general import general_network
+    from AutoPromptSAMLib.prompters.proxy_prompt.weights import general_network
 
     return general_network(backbone)
 
