@@ -1,4 +1,4 @@
-"""The command ``autopromptsam``: segment, web, bench, models, supports, sample, demo, doctor.
+"""The command ``autopromptsam``: segment, review, web, bench, models, supports, sample, demo, doctor.
 
 Exit codes: 0 done, 1 an error that its one sentence explains, 2 wrong usage, 3 done but an object came out empty,
 130 interrupted (what is finished is kept, the same command goes on from there).
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from AutoPromptSAMLib import __version__, learning_commands
-from AutoPromptSAMLib.console import console, download_bar, fetch_weights, local_session, run_object
+from AutoPromptSAMLib import __version__, learning_commands, review_commands
+from AutoPromptSAMLib.console import check_output, console, download_bar, fetch_weights, local_session, run_object
 from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, ImageError, ModelError, PromptError
 from AutoPromptSAMLib.evaluation.bench_cli import bench
 from AutoPromptSAMLib.support_commands import (
@@ -40,6 +41,8 @@ app.add_typer(models, name="models")
 app.add_typer(bench, name="bench")
 app.command()(learning_commands.learn)
 app.command()(learning_commands.train)
+app.command()(review_commands.review)
+app.command("train-adapter")(learning_commands.train_adapter)
 app.add_typer(supports, name="supports")
 EMPTY, INTERRUPTED = 3, 130
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
@@ -55,11 +58,13 @@ def main() -> None:
     """Entry point: every error a user can cause ends as one sentence and an exit code."""
     try:
         app(standalone_mode=True)
-    except (KeyboardInterrupt, Cancelled):
-        console.print("[yellow]Interrupted; run the same command again to go on from here.[/]")
+    except (KeyboardInterrupt, Cancelled, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != INTERRUPTED:  # with which typer answers Ctrl-C
+            raise
+        console.print("Interrupted; run the same command again to go on from here.", style="yellow")
         sys.exit(INTERRUPTED)
     except AutoPromptSAMError as error:
-        console.print(f"[red]Error:[/] {error}", markup=True, highlight=False, soft_wrap=True)
+        console.print(Text.assemble(("Error:", "red"), f" {error}"), soft_wrap=True)
         sys.exit(1)
 
 
@@ -105,6 +110,10 @@ def segment(
 
     if not output.name.lower().endswith((".nrrd", ".nii", ".nii.gz")):
         raise typer.BadParameter("the output must end in .seg.nrrd or .nii.gz", param_hint="--output")
+    for path in (output, save_prompts):
+        if path is not None:
+            check_output(path)
+    window_of, extent = mapping_from_text(window), _slice_range(slices)
     volume = load_volume(image, series)
     geometry = volume.geometry
     axis = None if view is None else geometry.array_axis(_view(view))
@@ -118,19 +127,19 @@ def segment(
     if not given and file is None and shown is None:
         raise PromptError("There are no prompts; give a --box, a --point, a --prompts file or a --support.")
     with local_session(model, device) as session:
-        session.set_image(volume, mapping_from_text(window))
+        session.set_image(volume, window_of)
         if file is not None:
             for remark in session.replay(file):
-                console.print(f"[yellow]{remark}[/]")
+                console.print(remark, style="yellow")
         for name, prompt in given:
             session.add_prompt(name, prompt)
         masks: dict[str, Crop] = {}
         summary: list[dict[str, Any]] = []
         if shown is not None:
             session.set_supports(shown)
-            masks, summary = run_automatic(session, wanted, axis, _slice_range(slices))
+            masks, summary = run_automatic(session, wanted, axis, extent)
         for name in [each for each in session.objects if each not in masks]:
-            masks[name], about = run_object(session, name, propagate, axis, _slice_range(slices))
+            masks[name], about = run_object(session, name, propagate, axis, extent)
             summary.append(about)
         save_segmentation(output, masks, geometry)
         if save_prompts is not None:
@@ -151,7 +160,7 @@ def segment(
     empty = [about["name"] for about in summary if not about["voxels"]]
     if empty:
         remedy = "draw tighter boxes or click inside" if shown is None else "give more or other supports, or a box"
-        console.print(f"[yellow]Nothing was found for {', '.join(empty)}; {remedy}.[/]")
+        console.print(f"Nothing was found for {', '.join(empty)}; {remedy}.", style="yellow")
         raise typer.Exit(EMPTY)
 
 
@@ -277,9 +286,9 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         table = Table("", "what", "found", "what to do", title=f"AutoPromptSAM {__version__}")
         for finding in findings:
-            sign = "[green]✓[/]" if finding.ok else "[red]✗[/]" if finding.required else "[yellow]–[/]"
+            sign = Text("✓", "green") if finding.ok else Text("✗", "red") if finding.required else Text("–", "yellow")
             table.add_row(sign, finding.what, finding.found, finding.remedy)
-        Console().print(table)
+        Console(markup=False).print(table)
     if any(finding.required and not finding.ok for finding in findings):
         raise typer.Exit(1)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +13,26 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from AutoPromptSAMLib.atomic import storage_error
+
 if TYPE_CHECKING:
     from AutoPromptSAMLib.session.local import LocalSession
     from AutoPromptSAMLib.zoo import ModelCard
 
-# What a program reads goes to standard output, what a person reads on the way to standard error.
-console = Console(stderr=True)
+# What a program reads goes to standard output, what a person reads on the way to standard error. Names and paths
+# are shown as they are: [brackets] and :colons: in them are no markup.
+console = Console(stderr=True, markup=False, emoji=False)
+
+
+def check_output(path: Path) -> None:
+    """Whether a file can be written there, asked before the work: StorageError with what is wrong."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise storage_error(path, error) from error
 
 
 @contextmanager
@@ -85,7 +102,8 @@ def fetch_weights(card: ModelCard, *, accept_unverified: bool = False, force: bo
 @contextmanager
 def download_bar(text: str) -> Iterator[Callable[[int, int | None], None]]:
     """A progress bar in bytes that appears with the first report."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    title = TextColumn("{task.description}", markup=False)
+    columns = (title, BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task(text, total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
@@ -94,7 +112,8 @@ def download_bar(text: str) -> Iterator[Callable[[int, int | None], None]]:
 @contextmanager
 def step_bar(text: str) -> Iterator[Callable[[int, int, str], None]]:
     """A progress bar in slices."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[step]}"))
+    title, step = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[step]}"))
+    columns = (title, BarColumn(), step)
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task(text, total=None, step="")
         yield lambda done, total, step: bar.update(task, completed=done, total=total, step=step)

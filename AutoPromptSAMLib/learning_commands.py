@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,14 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
-from AutoPromptSAMLib.console import console, fetch_weights, step_bar
-from AutoPromptSAMLib.errors import Cancelled, PromptError
+from AutoPromptSAMLib.atomic import atomic_path
+from AutoPromptSAMLib.console import check_output, console, fetch_weights, step_bar
+from AutoPromptSAMLib.errors import Cancelled, PromptError, StorageError
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.backbones import Backbone
-    from AutoPromptSAMLib.datasets import Dataset
+    from AutoPromptSAMLib.datasets import Dataset, UnusablePair
     from AutoPromptSAMLib.training.learn import Learned
+    from AutoPromptSAMLib.training.pool import Source
     from AutoPromptSAMLib.training.preview import Preview
     from AutoPromptSAMLib.training.shots import Example
 
@@ -26,6 +30,8 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write:
 Model = Annotated[str, typer.Option(help="Model that will be prompted; see `autopromptsam models list`.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 Seed = Annotated[int, typer.Option(help="Which images are drawn, how they are changed, and where learning starts.")]
+
+_LEAST_FREE = 100  # MB: the file (11) and, while it is replaced, two states to go on from (32 each)
 
 
 class _Stopper:
@@ -81,7 +87,10 @@ def learn(
     from AutoPromptSAMLib.training.learn import learn as learn_task
     from AutoPromptSAMLib.training.settings import Settings
 
+    picture = output.with_suffix(".preview.png")
     _check_output(output)
+    check_output(picture)
+    objects = list(dict.fromkeys(objects))
     dataset = read_dataset(data)
     examples = _draw(dataset, objects, shots, seed)
     backbone = _backbone(model, device)
@@ -91,11 +100,10 @@ def learn(
         settings = Settings(
             minutes=minutes, steps=steps, seed=seed, optimiser="sgd", learning_rate=0.01, dice_only=True
         )
-    picture = output.with_suffix(".preview.png")
     with _stoppable(", ".join(objects)) as stopper:
         learned = learn_task(
             backbone, examples, objects, settings, start, stopper, output.with_suffix(".part"),
-            lambda preview: _write_preview(preview, picture), _cache(),
+            _preview_writer(picture), _cache(),
         )  # fmt: skip
     learned.save(
         output,
@@ -127,22 +135,12 @@ def train(
     device: Device = "auto",
 ) -> None:
     """Train general weights on all sets of a folder whose `use` is `train`; a killed run goes on from where it was."""
-    from AutoPromptSAMLib.datasets import find_datasets
-    from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
     from AutoPromptSAMLib.training.general import train_general
-    from AutoPromptSAMLib.training.pool import gather
     from AutoPromptSAMLib.training.settings import Settings
 
     _check_output(output)
-    sets = [dataset for dataset in find_datasets(data) if dataset.use == "train"]
-    if not sets:
-        raise PromptError(f"No set in {data} may train weights; write `use: train` into the dataset.yaml of one.")
     backbone = _backbone(model, device)
-    with console.status("Encoding") as status:
-        sources = gather(
-            backbone, sets, ProxyPromptConfig.small().canvas_size, views, seed, _cache(),
-            lambda name, n: status.update(f"Encoding {name}, image {n + 1}"),
-        )  # fmt: skip
+    sources = _gathered(backbone, data, views, seed)
     settings = Settings(
         steps=10**6, minutes=minutes, supports=4, targets=2, views=views, evaluate_every=100, patience=10**6,
         learning_rate=rate, averaging=0.998, seed=seed,
@@ -156,6 +154,60 @@ def train(
     _end(learned)
 
 
+def train_adapter(
+    data: Data,
+    output: Output,
+    model: Model = "lite-medsam",
+    minutes: Annotated[float, typer.Option(help="So many minutes of training, after encoding.", min=0.01)] = 60.0,
+    views: Annotated[int, typer.Option(help="Views of every image that are encoded.", min=1)] = 2,
+    rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Train a Multi-Prompt Adapter, by which a model takes clicks and loose boxes, on all sets whose `use` is `train`.
+
+    Ctrl-C keeps what was trained so far.
+    """
+    from AutoPromptSAMLib.backbones.multi_prompt_adapter import AdaptedBackbone
+    from AutoPromptSAMLib.backbones.sam_family import SamBackbone
+    from AutoPromptSAMLib.training import adapter
+
+    _check_output(output)
+    plain = _backbone(model, device)
+    if not isinstance(plain, SamBackbone) or isinstance(plain, AdaptedBackbone):
+        raise PromptError(f"{model} cannot be given an adapter; choose a SAM model without one.")
+    backbone = AdaptedBackbone(plain, plain.card)
+    sources = _gathered(plain, data, views, seed)
+    settings = adapter.AdapterSettings(minutes=minutes, learning_rate=rate, seed=seed)
+    with _stoppable("Multi-Prompt Adapter") as stopper:
+        history = adapter.train_adapter(backbone, sources, settings, stopper)
+        cancelled = stopper.cancelled
+    if not history:
+        raise Cancelled("Cancelled before anything was trained.")
+    sets = {source.name: len(source.shots) for source in sources}
+    digest = backbone.save(output, {"sets": sets, "steps": len(history), "loss": history[-1][1], "seed": seed})
+    console.print(f"{len(history)} steps; SHA-256 for the card: {digest}")
+    typer.echo(str(output))
+    if cancelled:
+        raise Cancelled("Cancelled; what was trained so far is in the file.")
+
+
+def _gathered(backbone: Backbone, data: Path, views: int, seed: int) -> list[Source]:
+    """All sets of a folder that may train weights, encoded. Raises PromptError when there is none."""
+    from AutoPromptSAMLib.datasets import find_datasets
+    from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
+    from AutoPromptSAMLib.training.pool import gather
+
+    sets = [dataset for dataset in find_datasets(data) if dataset.use == "train"]
+    if not sets:
+        raise PromptError(f"No set in {data} may train weights; write `use: train` into the dataset.yaml of one.")
+    with console.status("Encoding") as status:
+        return gather(
+            backbone, sets, ProxyPromptConfig.small().canvas_size, views, seed, _cache(),
+            lambda name, n: status.update(Text(f"Encoding {name}, image {n + 1}")),
+        )  # fmt: skip
+
+
 def _end(learned: Learned) -> None:
     """Raises Cancelled for what a person ended: the file is there, and the same command goes on."""
     if learned.stopped == "cancelled":
@@ -167,11 +219,16 @@ def _draw(dataset: Dataset, objects: list[str], shots: int, seed: int) -> list[E
     from AutoPromptSAMLib.datasets import sample_pairs
     from AutoPromptSAMLib.training.shots import examples_of
 
+    def left_out(unusable: UnusablePair) -> None:
+        text = f'Pair "{unusable.pair.id}" was left out: {unusable.reason}'
+        console.print(text, style="yellow", highlight=False, soft_wrap=True)
+
     found: list[Example] = []
-    for pair in sample_pairs(dataset, None, seed):
-        if len(found) >= shots:
-            break
-        found += examples_of(dataset, [pair], objects)
+    with console.status("Reading images"):
+        for pair in sample_pairs(dataset, None, seed):
+            if len(found) >= shots:
+                break
+            found += examples_of(dataset, [pair], objects, on_unusable=left_out)
     if len(found) < 2:
         raise PromptError(
             f"{dataset.name} has {len(found)} images of {', '.join(objects)}, but learning needs two; name an object "
@@ -181,8 +238,16 @@ def _draw(dataset: Dataset, objects: list[str], shots: int, seed: int) -> list[E
 
 
 def _check_output(output: Path) -> None:
+    """Asked before the work: what was learned for minutes must not get lost because it cannot be written."""
     if output.suffix != ".safetensors":
         raise typer.BadParameter("the file must end in .safetensors", param_hint="--output")
+    check_output(output)
+    free = shutil.disk_usage(output.parent).free // 10**6
+    if free < _LEAST_FREE:
+        raise StorageError(
+            f"{output} cannot be learned because its disk has {free} MB free and {_LEAST_FREE} are needed; free some "
+            "space or choose another place."
+        )
 
 
 def _backbone(model: str, device: str) -> Backbone:
@@ -202,9 +267,22 @@ def _cache() -> Any:
     return EmbeddingCache(home() / "embeddings", memory_bytes=0)
 
 
-def _write_preview(preview: Preview, path: Path) -> None:
-    """Twice as large as the network sees it, for people."""
+def _preview_writer(path: Path) -> Callable[[Preview], None]:
+    """Writes previews twice as large as the network sees them, for people. A disk that is full stops no learning."""
     from PIL import Image
 
-    picture = Image.fromarray(preview.picture())
-    picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.NEAREST).save(path)
+    failed = False
+
+    def write(preview: Preview) -> None:
+        nonlocal failed
+        picture = Image.fromarray(preview.picture())
+        larger = picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.NEAREST)
+        try:
+            with atomic_path(path) as temporary:
+                larger.save(temporary, "PNG")
+        except StorageError as error:
+            if not failed:
+                console.print(f"Learning goes on without its picture: {error}", style="yellow", soft_wrap=True)
+            failed = True
+
+    return write

@@ -34,6 +34,7 @@ class PairsCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the second value as that of a hidden option."""
+        args = [part for word in args for part in (word.split("=", 1) if word.startswith("--support=") else [word])]
         apart: list[str] = []
         for number, word in enumerate(args):
             is_mask = number > 1 and args[number - 2] == "--support" and not word.startswith("-")
@@ -149,9 +150,9 @@ def list_sets(as_json: AsJson = False) -> None:
     table = Table("set", "id", "objects", "images", "own network", title="Supports")
     for each in sets:
         table.add_row(each.name, each.id, ", ".join(each.names), str(len(each.pairs)), "yes" if each.task else "no")
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
     for problem in problems:
-        console.print(f"[yellow]{problem}[/]", highlight=False, soft_wrap=True)
+        console.print(problem, style="yellow", highlight=False, soft_wrap=True)
 
 
 @supports.command()
@@ -167,9 +168,14 @@ def add(
 ) -> None:
     """Add an annotated image to a set; of a volume, the slices that show its objects best."""
     from AutoPromptSAMLib.supports import SupportError, SupportLibrary, pairs_from_files
+    from AutoPromptSAMLib.supports.pairs import checked_text
+    from AutoPromptSAMLib.supports.storage import check_task
 
     if view is not None and view not in ("axial", "sagittal", "coronal"):
         raise PromptError(f'--view "{view}" is no view; use axial, sagittal or coronal.')
+    if task is not None:
+        check_task(task)
+    name = checked_text(name, "The name of a set of supports")
     library = SupportLibrary()
     found, pairs = pairs_from_files(image, mask, names_from_text(objects), limit, view=view, source=source)
     known = [each for each in library.sets() if name in (each.name, each.id)]
@@ -177,9 +183,14 @@ def add(
         raise SupportError(f'There are {len(known)} sets called "{name}"; name one by its id.')
     content = known[0] if known else library.create(name)
     before = len(content.pairs)
-    content = library.add_pairs(content.id, pairs, found)
-    if task is not None:
-        content = library.attach_task(content.id, task)
+    try:
+        content = library.add_pairs(content.id, pairs, found)
+        if task is not None:
+            content = library.attach_task(content.id, task)
+    except BaseException:
+        if not known:
+            library.remove(content.id)
+        raise
     console.print(
         f'"{content.name}": {len(content.pairs) - before} of {len(pairs)} images are new, {len(content.pairs)} in '
         f"all, showing {', '.join(content.names)}.",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -25,6 +26,17 @@ from AutoPromptSAMLib.zoo import ensure, get_card, sample_ct
 from AutoPromptSAMLib.zoo import home as zoo_home
 
 SentenceCheck = Callable[..., AbstractContextManager[None]]
+
+
+class Outcome(NamedTuple):
+    """What a command left behind: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
 
 # No verdict may depend on how busy the machine is.
 settings.register_profile("patient", deadline=None)
@@ -155,6 +167,26 @@ def one_sentence() -> SentenceCheck:
             assert word in message
 
     return expect
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command in this process: exit code, standard output, standard error."""
+    from AutoPromptSAMLib import cli
+
+    monkeypatch.setenv("COLUMNS", "250")  # a table's cells and a sentence stay on one line
+
+    def invoke(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["autopromptsam", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return invoke
 
 
 @pytest.fixture

@@ -102,6 +102,8 @@ class Learns(FindsBright):
             control.report(1, 100, "Learning")
             on_preview(preview)
             self.pause.wait(20)
+            if self.error is not None:
+                raise self.error
             return SimpleNamespace(task=self.task, dice=0.91, complete=not control.cancelled)
 
         return self._worker.submit(run, on_progress, on_done, background=True)

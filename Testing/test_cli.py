@@ -10,43 +10,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 - the name in its own manual
 
-from AutoPromptSAMLib import __version__, cli
+from AutoPromptSAMLib import __version__
 from AutoPromptSAMLib.geometry import VolumeGeometry
 from AutoPromptSAMLib.images import load_segmentation
 from AutoPromptSAMLib.zoo import get_card
 
-
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command in this process: exit code, standard output, standard error."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def invoke(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["autopromptsam", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return invoke
+from .conftest import Run
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ FLOORS: list[tuple[str, list[str]]] = [
     ("ground", ["zoo"]),
     ("ground", ["datasets"]),
     ("models", ["backbones"]),
-    ("models", ["prompters"]),
+    ("models", ["prompters", "refiners"]),
     ("models", ["training"]),
     ("models", ["supports"]),
     ("loops", ["loops"]),
@@ -30,7 +30,19 @@ FLOORS: list[tuple[str, list[str]]] = [
     ("evaluation", ["evaluation"]),
     ("mrml", ["mrml"]),
     ("hosts", ["picture", "web"]),
-    ("hosts", ["command_prompts", "console", "demo", "doctor", "learning_commands", "support_commands", "cli"]),
+    (
+        "hosts",
+        [
+            "command_prompts",
+            "console",
+            "demo",
+            "doctor",
+            "learning_commands",
+            "review_commands",
+            "support_commands",
+            "cli",
+        ],
+    ),
 ]
 LEVELS = {name: level for level, (_, names) in enumerate(FLOORS) for name in names}
 FLOOR = {name: floor for floor, names in FLOORS for name in names}

@@ -24,7 +24,7 @@ class ThresholdBackbone:
         self.card = get_card("lite-medsam")
         self.device = torch.device("cpu")
         self.capabilities = Capabilities(points=False, boxes=True, masks=False, multimask=False, memory=False)
-        self.fingerprint = "threshold"
+        self.fingerprint = self.features_fingerprint = "threshold"
         self.engine = "a threshold"
         self.encoded = 0
         self.decoded = 0

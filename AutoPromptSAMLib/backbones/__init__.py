@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
     from AutoPromptSAMLib.zoo.card import ModelCard
 
-__all__ = ["Backbone", "Decoded", "Features", "Frame", "PromptEmbedding", "load_backbone", "resolve_device"]
+__all__ = [
+    "Backbone",
+    "Decoded",
+    "Features",
+    "Frame",
+    "PromptEmbedding",
+    "load_backbone",
+    "plain_backbone",
+    "resolve_device",
+]
 
 
 def load_backbone(
@@ -46,6 +55,12 @@ def load_backbone(
             "first (`autopromptsam doctor` lists what is missing)."
         ) from error
     return build_backbone(card, resolve_device(device), path, sha256 or file_sha256(path), engine)
+
+
+def plain_backbone(backbone: Backbone) -> Backbone:
+    """The model without its adapter, for networks that were trained with it so; any other backbone is returned."""
+    plain: Backbone = getattr(backbone, "plain", backbone)
+    return plain
 
 
 def resolve_device(device: str) -> torch.device:

@@ -195,8 +195,10 @@ class Backbone(Protocol):
     card: ModelCard
     device: torch.device
     capabilities: Capabilities
-    # Changes whenever the features of the same image would: weights, family, preprocessing.
+    # Changes whenever an answer to the same prompts would: weights, family, preprocessing.
     fingerprint: str
+    # Changes whenever the features of the same image would; an adapter of prompts alone leaves it as it is.
+    features_fingerprint: str
 
     @property
     def engine(self) -> str:

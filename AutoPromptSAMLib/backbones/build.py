@@ -11,12 +11,14 @@ from torch import nn
 
 from AutoPromptSAMLib.backbones.checkpoint import load_strict, read_state_dict
 from AutoPromptSAMLib.backbones.engines import ENGINES
+from AutoPromptSAMLib.backbones.multi_prompt_adapter import load_adapted
 from AutoPromptSAMLib.backbones.preprocess import preprocessor_of
 from AutoPromptSAMLib.backbones.sam2_image import Sam2Backbone, build_sam2_network
 from AutoPromptSAMLib.backbones.sam_family import SamBackbone, SamNetwork
 from AutoPromptSAMLib.backbones.sam_vit import VIT_SIZES, build_vit_encoder
 from AutoPromptSAMLib.backbones.tiny_vit import STEMS, UNUSED_KEYS, TinyVitEncoder, official_key, optimise
 from AutoPromptSAMLib.errors import ModelError
+from AutoPromptSAMLib.zoo.card import get_card
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.zoo.card import ModelCard
@@ -54,10 +56,11 @@ def build_backbone(
         load_strict(network, read_state_dict(weights, card.name), card.name)
     else:
         raise ModelError(f"The card of {card.name} names the unknown architecture '{card.architecture}'.")
-    backbone = kind(card, network, preprocessor, f"{card.architecture}/{sha256}", device)
+    plain = card if card.base is None else get_card(card.base, card.path.parent if card.path else None)
+    backbone = kind(plain, network, preprocessor, f"{card.architecture}/{sha256}", device)
     if card.architecture == "tiny-vit-sam":
         backbone.use_engine(engine, sha256)
-    return backbone
+    return backbone if card.adapter is None else load_adapted(card.adapter.path, backbone, card, card.adapter.sha256)
 
 
 def _choice(card: ModelCard, key: str, choices: Collection[str]) -> str:

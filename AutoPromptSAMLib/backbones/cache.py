@@ -39,7 +39,7 @@ _STALE_SECONDS = 3600.0
 
 
 def feature_key(fingerprint: str, image: np.ndarray) -> str:
-    """Hexadecimal key of an image (its values, shape and type) encoded by the backbone with this ``fingerprint``."""
+    """Hexadecimal key of an image (its values, shape and type) of a backbone with this fingerprint of features."""
     digest = hashlib.sha256(f"{fingerprint}\n{image.shape}\n{image.dtype.str}\n".encode())
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
@@ -82,7 +82,7 @@ class EmbeddingCache:
 
         Raises what ``Backbone.encode`` raises.
         """
-        key = feature_key(backbone.fingerprint, image)
+        key = feature_key(backbone.features_fingerprint, image)
         features = self.get(key)
         if features is None:
             features = backbone.encode([image])

@@ -84,7 +84,7 @@ class SamBackbone:
         self.device = device
         self._kind = "cpu" if device.type == "cpu" else "accelerator"
         self.capabilities = card.capabilities
-        self.fingerprint = f"{fingerprint}/{preprocessor.name}"
+        self.fingerprint = self.features_fingerprint = f"{fingerprint}/{preprocessor.name}"
         self._preprocessor = preprocessor
         self._dense_pe: torch.Tensor = self._prompt_encoder.get_dense_pe()
         self._set_up()

@@ -17,12 +17,14 @@ from rich.table import Table
 from AutoPromptSAMLib.errors import Cancelled
 from AutoPromptSAMLib.evaluation.proxy import cli as proxy_cli
 from AutoPromptSAMLib.evaluation.speed import cli as speed_cli
+from AutoPromptSAMLib.evaluation.uncertainty import cli as uncertainty_cli
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.datasets import Dataset
 
 bench = typer.Typer(no_args_is_help=True, help="Measure quality on labelled images, and speed on this machine.")
 bench.command()(proxy_cli.proxy)
+bench.command()(uncertainty_cli.uncertainty)
 bench.command()(speed_cli.speed)
 bench.command()(speed_cli.docs)
 console = Console(stderr=True)

@@ -17,6 +17,8 @@ from AutoPromptSAMLib.evaluation.quality import report as quality_report
 from AutoPromptSAMLib.evaluation.quality.records import BenchError, Record, Statistics, Unusable
 from AutoPromptSAMLib.evaluation.speed import report as speed_report
 from AutoPromptSAMLib.evaluation.speed.records import RESULTS_NAME, SCHEMA, SpeedRun
+from AutoPromptSAMLib.evaluation.uncertainty import records as uncertainty_records
+from AutoPromptSAMLib.evaluation.uncertainty import report as uncertainty_report
 
 QUALITY_NAME = "results.json"
 
@@ -30,29 +32,47 @@ at work. How labelled images are described is in [datasets.md](datasets.md).
 """
 
 
-def write_page(quality: Sequence[Path], speed: Sequence[Path], out: Path, proxy: Sequence[Path] = ()) -> None:
-    """Write ``out`` from the folders of quality, speed and proxy runs; some may be missing, not all.
+def write_page(
+    quality: Sequence[Path],
+    speed: Sequence[Path],
+    out: Path,
+    proxy: Sequence[Path] = (),
+    uncertainty: Sequence[Path] = (),
+) -> None:
+    """Write ``out`` from the folders of quality, speed, proxy and uncertainty runs; some may be missing, not all.
 
     Raises BenchError when there are none or a folder holds no results, StorageError.
     """
-    if not quality and not speed and not proxy:
-        raise BenchError("There is nothing to write; give the folder of a run with --quality, --proxy or --speed.")
+    if not quality and not speed and not proxy and not uncertainty:
+        raise BenchError(
+            "There is nothing to write; give the folder of a run with --quality, --proxy, --uncertainty or --speed."
+        )
     text = page(
         [_read(folder / QUALITY_NAME, records.SCHEMA, "quality") for folder in quality],
         [_read(folder / RESULTS_NAME, SCHEMA, "speed") for folder in speed],
         [_read(folder / proxy_records.RESULTS_NAME, proxy_records.SCHEMA, "proxy") for folder in proxy],
+        [
+            _read(folder / uncertainty_records.RESULTS_NAME, uncertainty_records.SCHEMA, "uncertainty")
+            for folder in uncertainty
+        ],
     )
     with atomic_path(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def page(
-    quality: Sequence[Mapping[str, Any]], speed: Sequence[Mapping[str, Any]], proxy: Sequence[Mapping[str, Any]] = ()
+    quality: Sequence[Mapping[str, Any]],
+    speed: Sequence[Mapping[str, Any]],
+    proxy: Sequence[Mapping[str, Any]] = (),
+    uncertainty: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The page of the contents of ``results.json`` and ``speed.json`` files."""
     parts = [HEAD]
     parts += [_quality(content) for content in quality] or ["## Quality\n\nNot measured yet: `bench quality`.\n"]
     parts += [_proxy(content) for content in proxy] or ["## Proxy Prompt\n\nNot measured yet: `bench proxy`.\n"]
+    parts += [_uncertainty(content) for content in uncertainty] or [
+        "## Uncertainty\n\nNot measured yet: `bench uncertainty`.\n"
+    ]
     parts += [_speed(content) for content in speed] or ["## Speed\n\nNot measured yet: `bench speed`.\n"]
     return "\n".join(parts)
 
@@ -74,6 +94,10 @@ def _quality(content: Mapping[str, Any]) -> str:
 
 def _proxy(content: Mapping[str, Any]) -> str:
     return _part(proxy_report.markdown(content), content["command"])
+
+
+def _uncertainty(content: Mapping[str, Any]) -> str:
+    return _part(uncertainty_report.markdown(content), content["command"])
 
 
 def _speed(content: Mapping[str, Any]) -> str:

@@ -7,7 +7,6 @@ https://slicer.readthedocs.io/en/latest/developer_guide/modules/segmentations.ht
 from __future__ import annotations
 
 import colorsys
-import errno
 import gzip
 import os
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 - the name in its own manual
 from numpy.typing import NDArray
 
 from AutoPromptSAMLib.atomic import atomic_path
@@ -23,6 +21,7 @@ from AutoPromptSAMLib.errors import GeometryError, ImageError, StorageError
 from AutoPromptSAMLib.geometry import Crop, VolumeGeometry, lps_affine_from_ras
 from AutoPromptSAMLib.geometry.grid import BoolArray
 from AutoPromptSAMLib.images.reader import read_image
+from AutoPromptSAMLib.images.writer import write_voxels
 
 Colour = Sequence[float]
 MOST_LABELS = 500  # of a label map without names: atlases have a few hundred, images thousands. A choice.
@@ -62,7 +61,12 @@ def save_segmentation(
             raise ImageError(
                 f'Segment "{other}" overlaps another, which NIfTI cannot hold; save as .seg.nrrd instead.'
             )
-        _write_nifti(path, layers[0], geometry)
+        try:
+            write_voxels(path, layers[0], geometry)
+        except GeometryError:
+            raise GeometryError(
+                f"{path} cannot hold the image's slightly sheared axes; save as .seg.nrrd instead."
+            ) from None
     else:
         raise StorageError(f"{path} has no known file type; save segments as .seg.nrrd or .nii.gz.")
 
@@ -187,29 +191,6 @@ def _write_nrrd(path: Path, header: str, layers: Sequence[NDArray[Any]]) -> None
         # Level 1: label maps shrink a hundredfold anyway, and the default level takes five times as long.
         with gzip.GzipFile(filename="", fileobj=stream, mode="wb", compresslevel=1, mtime=0) as packed:
             packed.write(np.ascontiguousarray(array).data)
-
-
-def _write_nifti(path: Path, labels: NDArray[Any], geometry: VolumeGeometry) -> None:
-    image = sitk.GetImageFromArray(labels)
-    lps = lps_affine_from_ras(geometry.ijk_to_ras)
-    image.SetSpacing(geometry.spacing)
-    image.SetDirection((lps[:3, :3] / geometry.spacing).ravel().tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    with atomic_path(path) as temporary:
-        try:
-            sitk.WriteImage(image, str(temporary), useCompression=path.suffix.lower() == ".gz")
-        except RuntimeError as error:
-            raise OSError(errno.EIO, str(error).strip().rsplit("\n", 1)[-1]) from None
-        # ITK (5.4) writes NIfTI onto a full disk, and squares axes that are slightly off, without an error: only
-        # reading shows that the file is all there and in its place.
-        try:
-            written = read_image(temporary)
-        except ImageError:
-            raise OSError(errno.ENOSPC, "disk full") from None
-        if not np.array_equal(written.array, labels):
-            raise OSError(errno.ENOSPC, "disk full")
-        if not written.geometry.close_to(geometry):
-            raise GeometryError(f"{path} cannot hold the image's slightly sheared axes; save as .seg.nrrd instead.")
 
 
 def _color(number: int) -> Colour:

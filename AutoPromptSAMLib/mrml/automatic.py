@@ -118,7 +118,10 @@ class AutomaticPrompting(TaskLearning):
         return sorted(rows, key=lambda row: (row[2], row[1]))
 
     def accept_slice(self, axis: int, index: int) -> None:
-        """Vouch for what is on a slice that examples prompted: re-runs keep it exactly, and go by it on others."""
+        """Vouch for what is on a slice that examples prompted: re-runs keep it exactly, and go by it on others.
+
+        A prompt that is moved there later takes that back for its segment (``replace_prompt``), and so does a new box.
+        """
         taken = []
         step = Step(f"Accept slice {index}", self._travel, by_hand=dict(self.kept.by_hand))
         with self._saying(), self._taken_back(step):
@@ -127,9 +130,7 @@ class AutomaticPrompting(TaskLearning):
                 if not run.automatic or run.axis != axis or content.is_empty:
                     continue
                 taken.append(id)
-                masks = [prompt for prompt in self.prompts(id) if isinstance(prompt, MaskPrompt)]
-                exact = seed_slices(masks, self.volume.geometry, axis) | set(self.kept.painted_slices(id, axis))
-                if index not in exact:
+                if index not in self._exact(id, axis):
                     self.session.add_prompt(id, MaskPrompt(content, self.volume.geometry))
                     step.prompt_steps += 1
             if not taken:
@@ -137,6 +138,16 @@ class AutomaticPrompting(TaskLearning):
             if step.prompt_steps:
                 self._push(step)
                 self.changed("prompts")
+
+    def accepted_slices(self, axis: int) -> list[int]:
+        """The slices along ``axis`` on which all that examples found was accepted or painted."""
+        runs = {id: run for id, run in self._runs.items() if run.automatic and run.axis == axis}
+        exact = {id: self._exact(id, axis) for id in runs if id in self.kept.known}
+
+        def is_whole(index: int) -> bool:
+            return all(index in on or self.kept.slice_of(id, axis, index).is_empty for id, on in exact.items())
+
+        return [index for index in sorted(set().union(*exact.values())) if is_whole(index)]
 
     # -- examples of this image ---------------------------------------------------------------------------------------
 
@@ -263,6 +274,11 @@ class AutomaticPrompting(TaskLearning):
         """Slices that a person prompted, painted or accepted."""
         prompted = seed_slices(self.prompts(segment_id), self.volume.geometry, axis)
         return prompted | set(self.kept.painted_slices(segment_id, axis))
+
+    def _exact(self, segment_id: str, axis: int) -> set[int]:
+        """Slices whose mask a person painted or accepted."""
+        masks = [prompt for prompt in self.prompts(segment_id) if isinstance(prompt, MaskPrompt)]
+        return seed_slices(masks, self.volume.geometry, axis) | set(self.kept.painted_slices(segment_id, axis))
 
     def _object_of(self, segment_id: str) -> SupportObject:
         segment = self._segment(segment_id)

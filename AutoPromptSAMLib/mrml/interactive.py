@@ -10,8 +10,8 @@ from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, PromptError
 from AutoPromptSAMLib.geometry import Crop
 from AutoPromptSAMLib.loops.job import Job
 from AutoPromptSAMLib.mrml import segment_list
-from AutoPromptSAMLib.mrml.automatic import AutomaticPrompting
 from AutoPromptSAMLib.mrml.reports import Message, Propagation, Status
+from AutoPromptSAMLib.mrml.review import Reviewing
 from AutoPromptSAMLib.mrml.segment_list import SegmentInfo
 from AutoPromptSAMLib.mrml.segments import slice_region
 from AutoPromptSAMLib.mrml.steps import Step
@@ -22,15 +22,15 @@ from AutoPromptSAMLib.session.protocol import PropagationResult
 __all__ = ["InteractiveSegmenter", "Message", "Propagation", "SegmentInfo", "Status"]
 
 
-class InteractiveSegmenter(AutomaticPrompting):
+class InteractiveSegmenter(Reviewing):
     """One volume, its segmentation and a session.
 
     ``call`` hands a function to the host's main thread and may be called from any thread. ``logic``: the editor logic
     whose overwrite mode and editable area hold, default one of its own (``SegmentWriter``). ``undo_stack`` takes one
     step for each thing that a person did, changes that other editors make to the segmentation included.
 
-    ``changed`` says what to draw anew: "segments", "active", "prompts", "history", "status", "propagation" or
-    "learning".
+    ``changed`` says what to draw anew: "segments", "active", "prompts", "history", "status", "propagation",
+    "learning" or "review".
     ``said`` brings sentences for the person; methods say what is wrong there and do not raise.
     """
 

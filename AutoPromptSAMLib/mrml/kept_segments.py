@@ -104,7 +104,7 @@ class KeptSegments:
 
     def slice_of(self, segment_id: str, axis: int, index: int) -> Crop:
         """The voxels of a segment on one slice, tight."""
-        return _slice(self.known.get(segment_id, Crop.empty()), axis, index)
+        return crop_slice(self.known.get(segment_id, Crop.empty()), axis, index)
 
     def painted_slices(self, segment_id: str, axis: int) -> list[int]:
         """Slices along an array axis on which others changed the segment."""
@@ -116,7 +116,7 @@ class KeptSegments:
         """Forget that a slice was painted: its mask became a prompt."""
         hand = self.by_hand.get(segment_id)
         if hand is not None:
-            self.by_hand[segment_id] = hand.symmetric_difference(_slice(hand, axis, index))
+            self.by_hand[segment_id] = hand.symmetric_difference(crop_slice(hand, axis, index))
 
     def _drop_surfaces(self, ids: list[str]) -> None:
         """Slicer makes the surface of a segment anew with each write: 500 ms against 15 for a slice of a liver."""
@@ -146,7 +146,8 @@ class KeptSegments:
             self._on_edited()
 
 
-def _slice(crop: Crop, axis: int, index: int) -> Crop:
+def crop_slice(crop: Crop, axis: int, index: int) -> Crop:
+    """The voxels of a crop on slice ``index`` along array axis ``axis``, tight."""
     local = index - crop.lower[axis]
     if not 0 <= local < crop.mask.shape[axis]:
         return Crop.empty()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from AutoPromptSAMLib.errors import Cancelled
+from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled
 from AutoPromptSAMLib.loops.job import Job, Progress
 from AutoPromptSAMLib.mrml.reports import Message
 from AutoPromptSAMLib.mrml.volume_runs import VolumeRuns
@@ -41,12 +41,22 @@ class TaskLearning(VolumeRuns):
         super().close()
 
     def learn(self, supports: SupportSet, library: SupportLibrary, minutes: float = 15.0) -> None:
-        """Learn a set's objects for up to so many minutes, and attach what was learned to the set."""
+        """Learn a set's objects for up to so many minutes, and attach what was learned to the set.
+
+        Closing ends it too, and also keeps the best so far.
+        """
         if not self._is_free():
             return
 
         def ended(job: Job[Any]) -> None:
-            self._learned(job, supports, library)
+            # On the session's thread, and also when the host has gone on to another image: it took minutes.
+            problem = None
+            if job.error is None:
+                try:
+                    library.attach_task(supports.id, job.result().task)
+                except AutoPromptSAMError as error:
+                    problem = error
+            self._call(lambda: self._learned(job, supports.name, problem))
 
         with self._saying():
             self._learning_job = self.session.learn(
@@ -54,7 +64,7 @@ class TaskLearning(VolumeRuns):
                 minutes=minutes,
                 on_progress=self._later(self._on_learning),
                 on_preview=self._later(self._on_preview),
-                on_done=self._later(ended),
+                on_done=ended,
             )
             self.learning = Learning(supports.id)
             self.changed("learning")
@@ -83,18 +93,21 @@ class TaskLearning(VolumeRuns):
             self.learning = replace(self.learning, preview=preview.picture())
             self.changed("learning")
 
-    def _learned(self, job: Job[Any], supports: SupportSet, library: SupportLibrary) -> None:
+    def _learned(self, job: Job[Any], name: str, problem: AutoPromptSAMError | None) -> None:
         self._learning_job = self.learning = None
         self.changed("learning")
+        left = "Learning ended with the change of the image or the model"
         with self._saying():
             if isinstance(job.error, Cancelled):
-                self.said(Message("Cancelled before anything was learned; the examples are as they were."))
+                start = f"{left}, before" if self._closed else "Cancelled before"
+                self.said(Message(f"{start} anything was learned; the examples are as they were."))
                 return
-            if job.error is not None:
-                raise job.error
+            if job.error is not None or problem is not None:
+                raise job.error or problem  # type: ignore[misc]
             result = job.result()
-            library.attach_task(supports.id, result.task)
             how = "" if result.dice is None else f" (Dice {result.dice:.2f} on examples that were held back)"
+            if self._closed:
+                self.said(Message(f'{left}; the best so far is kept in "{name}"{how}.'))
+                return
             state = "Learned" if result.complete else "Cancelled; the best so far is kept: learned"
-            self.said(Message(f'{state} "{supports.name}"{how}; prompt automatically to use it.'))
-        self.changed("learning")
+            self.said(Message(f'{state} "{name}"{how}; prompt automatically to use it.'))

@@ -39,6 +39,15 @@ class PresentMasks:
         source = PERSON if painted else PRESENT
         return self._exchange(segment_id, masks, MaskPrompt(content, self.geometry, source=source))
 
+    def give_way(self, segment_id: str, prompt_id: str, plane: Plane | None) -> int:
+        """Masks of the slice that were given after a prompt there go: it was moved, which is newer still."""
+        ids = [prompt.id for prompt in self._prompts(segment_id)]
+        if prompt_id not in ids or plane is None or plane.axis is None or plane.index is None:
+            return 0
+        after = [p for p in self._prompts(segment_id)[ids.index(prompt_id) :] if isinstance(p, MaskPrompt)]
+        here = [p for p in after if seed_slices([p], self.geometry, plane.axis) == {plane.index}]
+        return self._exchange(segment_id, here, None)
+
     def take_painted(self, segment_id: str, axis: int) -> int:
         """The slices along ``axis`` that a person painted, for a run."""
         steps = 0

@@ -14,6 +14,11 @@ SURE_LEVELS = (0.9, 0.8, 0.65, 0.5)  # confidence from which on a slice has a le
 SURE_COLORS = ("#33638D", "#238A8D", "#29AF7F", "#94D840", "#FDE725")
 
 
+def sure_level(sure: float) -> int:
+    """The level of a confidence from 0 to 1: 0 is the surest; its colour is that of ``SURE_COLORS``."""
+    return sum(sure < limit for limit in SURE_LEVELS)
+
+
 @dataclass(frozen=True)
 class Message:
     """A sentence for the person: what happened and what to do next."""
@@ -67,7 +72,7 @@ class Propagation:
         """
         spans: list[tuple[int, int, int, float]] = []
         for index, sure in sorted(self.agreement.items()):
-            level = sum(sure < limit for limit in SURE_LEVELS)
+            level = sure_level(sure)
             if spans and spans[-1][1:3] == (index - 1, level):
                 spans[-1] = (spans[-1][0], index, level, min(spans[-1][3], sure))
             else:

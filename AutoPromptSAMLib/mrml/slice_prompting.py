@@ -96,7 +96,8 @@ class SlicePrompting(SegmentEditing):
     def replace_prompt(self, prompt: Prompt, final: bool = True) -> None:
         """Put a prompt in the place of the one with its id, as a handle is dragged; ``final`` when it was let go.
 
-        All changes until ``final`` are one undo step.
+        All changes until ``final`` are one undo step. A mask that was accepted on its slice since the prompt was given
+        goes, for the mask would decide what is there.
         """
         segment_id = self._owner(prompt.id)
         if segment_id is None or self._is_locked(segment_id):
@@ -105,7 +106,12 @@ class SlicePrompting(SegmentEditing):
         with self._saying():
             self.session.replace_prompt(segment_id, prompt)
             plane = self._plane_of(prompt)
-            self._dragged = self._prompted(f"Move {prompt.type}", segment_id, plane, 1, self._dragged)
+            steps = 1
+            if self._dragged is None:
+                steps += self._masks.give_way(segment_id, prompt.id, left)
+            if final:
+                steps += self._masks.give_way(segment_id, prompt.id, plane)
+            self._dragged = self._prompted(f"Move {prompt.type}", segment_id, plane, steps, self._dragged)
             if left is not None and plane is not None and _key(left) != _key(plane):
                 self._prompted("", segment_id, left, 0, self._dragged)
         if final:

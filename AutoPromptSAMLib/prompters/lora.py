@@ -15,14 +15,14 @@ from torch import nn
 
 from AutoPromptSAMLib.backbones.checkpoint import load_strict
 from AutoPromptSAMLib.backbones.sam_family import SamBackbone
-from AutoPromptSAMLib.errors import ModelError
-from AutoPromptSAMLib.prompters.tensor_file import (
+from AutoPromptSAMLib.backbones.tensor_file import (
     content_sha256,
     header_for,
     read_tensors,
     require_backbone,
     write_tensors,
 )
+from AutoPromptSAMLib.errors import ModelError
 
 KIND = "LoRA adapter"
 
@@ -86,7 +86,7 @@ class LoraAdapter:
             setattr(parent, child, layer if on else layer.get_base_layer())
         self.is_on = on
         changed = f"/{self.name}-{content_sha256(self._own.state_dict())[:16]}" if on else ""
-        self.backbone.fingerprint = self._plain_fingerprint + changed
+        self.backbone.fingerprint = self.backbone.features_fingerprint = self._plain_fingerprint + changed
 
     def save(self, path: Path) -> str:
         """Write the additions alone; returns their sha256. Raises StorageError when the file cannot be written."""

@@ -1,5 +1,27 @@
 """Sessions: one image, the prompts of its objects, and their masks. Importing this package does not import torch."""
 
-from AutoPromptSAMLib.session.protocol import AutomaticResult, PropagationResult, Session, SliceResult
+from AutoPromptSAMLib.session.grey import GreyCrop
+from AutoPromptSAMLib.session.protocol import (
+    AutomaticResult,
+    PropagationResult,
+    RefinedSlice,
+    RefinedStep,
+    RefineResult,
+    Review,
+    Session,
+    SliceResult,
+    SliceReview,
+)
 
-__all__ = ["AutomaticResult", "PropagationResult", "Session", "SliceResult"]
+__all__ = [
+    "AutomaticResult",
+    "GreyCrop",
+    "PropagationResult",
+    "RefineResult",
+    "RefinedSlice",
+    "RefinedStep",
+    "Review",
+    "Session",
+    "SliceResult",
+    "SliceReview",
+]

@@ -56,12 +56,12 @@ def learn_from(
     control: Control,
     on_preview: Callable[[Preview], None] | None,
 ) -> LearningResult:
-    """Learn to find the set's objects from its pairs; starts from the set's own task, or from the general weights.
+    """Learn to find the set's objects from its pairs; starts from its task with this model, or the general weights.
 
     The file is written into ``folder``; there also is the state of a run that was killed, from which the next one goes
     on. Raises PromptError for too few pairs, Cancelled before anything was learned.
     """
-    from AutoPromptSAMLib.prompters.proxy_prompt.weights import general_network, load_network
+    from AutoPromptSAMLib.prompters.proxy_prompt.weights import general_network, is_for, load_network
     from AutoPromptSAMLib.training.learn import learn
     from AutoPromptSAMLib.training.settings import Settings
     from AutoPromptSAMLib.training.shots import Example
@@ -69,7 +69,8 @@ def learn_from(
     examples = [
         Example(pair.name, pair.source or pair.id, pair.image, dict(pair.masks.items())) for pair in supports.pairs
     ]
-    start = general_network(backbone) if supports.task is None else load_network(supports.task, backbone)[0]
+    own = supports.task if supports.task is not None and is_for(supports.task, backbone) else None
+    start = general_network(backbone) if own is None else load_network(own, backbone)[0]
     names = tuple(name for name in supports.names if any(name in pair.objects for pair in supports.pairs))
     # A run goes on only where its pairs and its model are the same.
     content = "\n".join([backbone.fingerprint, *names, *sorted(pair.id for pair in supports.pairs)])

@@ -8,38 +8,35 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from AutoPromptSAMLib import loops
-from AutoPromptSAMLib.errors import GeometryError, ImageError, PromptError
-from AutoPromptSAMLib.geometry import (
-    Crop,
-    Plane,
-    Volume,
-    VolumeGeometry,
-    paste_mask,
-    sample_plane,
-    slab_thickness,
-    slice_plane,
-)
-from AutoPromptSAMLib.geometry.lattice import crop_on, same_voxels
+from AutoPromptSAMLib.backbones import plain_backbone
+from AutoPromptSAMLib.errors import ImageError, PromptError
+from AutoPromptSAMLib.geometry import Crop, Plane, Volume, paste_mask, slab_thickness
 from AutoPromptSAMLib.intensity import IntensityMapping
-from AutoPromptSAMLib.loops.appearance import smooth
 from AutoPromptSAMLib.loops.job import Control, Job, Progress, Worker
 from AutoPromptSAMLib.loops.memory import SliceMemory
+from AutoPromptSAMLib.loops.review import REACH
 from AutoPromptSAMLib.loops.slice import segment_slice
-from AutoPromptSAMLib.loops.tracking import SliceMask, refine_box_mask
-from AutoPromptSAMLib.loops.volume import Slices, VolumeResult, propagate, work
-from AutoPromptSAMLib.prompts import Doodle, MaskPrompt, PixelPrompts, Point, Prompt, PromptSet, Source, on_plane
+from AutoPromptSAMLib.prompts import MaskPrompt, Prompt, PromptSet, Source, on_plane
 from AutoPromptSAMLib.prompts.file import PromptFile
+from AutoPromptSAMLib.session import review as reviewing
 from AutoPromptSAMLib.session.automatic import Automatic, OnSlice, Target
-from AutoPromptSAMLib.session.image import SessionImage, rules, united
+from AutoPromptSAMLib.session.image import SessionImage
 from AutoPromptSAMLib.session.learning import LearningResult, learn_from
-from AutoPromptSAMLib.session.protocol import AutomaticResult, PropagationResult, SliceResult
-from AutoPromptSAMLib.session.seeds import check_inside, natural_axis, seed_slices, slice_range
+from AutoPromptSAMLib.session.propagation import SliceStack, no_prompts, propagate_prompts
+from AutoPromptSAMLib.session.protocol import (
+    AutomaticResult,
+    PropagationResult,
+    RefinedSlice,
+    RefineResult,
+    Review,
+    SliceResult,
+    SliceReview,
+)
+from AutoPromptSAMLib.session.replay import model_remarks, prompts_on
+from AutoPromptSAMLib.session.seeds import check_inside, corrected_mask, natural_axis, seed_slices, slice_range
 
 if TYPE_CHECKING:
-    from AutoPromptSAMLib.backbones import Backbone, Features
+    from AutoPromptSAMLib.backbones import Backbone
     from AutoPromptSAMLib.backbones.cache import EmbeddingCache
     from AutoPromptSAMLib.supports import SupportSet
     from AutoPromptSAMLib.training.preview import Preview
@@ -191,59 +188,18 @@ class LocalSession:
         on_done: Callable[[Job[PropagationResult]], None] | None = None,
     ) -> Job[PropagationResult]:
         """Find the object in the volume; see ``Session.propagate``."""
-        current, propagated = self._current_image(), self._propagated
-        volume, geometry = current.volume, current.volume.geometry
+        geometry, propagated = self.volume.geometry, self._propagated
         prompts = self._prompts_of(name)
-        along = natural_axis(prompts, geometry) if axis is None else axis
-        if along not in (0, 1, 2):
-            raise GeometryError(f"A volume has array axes 0 (k), 1 (j) and 2 (i), not {along}; choose one of them.")
-        lower, upper = slice_range(prompts, geometry, along)
-        lower, upper = max(lower, first), min(upper, geometry.shape[along] - 1 if last is None else last)
-        nothing = f'"{name}" has no prompt on slices {lower} to {upper} along this axis; put one there.'
-        candidates = sorted(n for n in seed_slices(prompts, geometry, along) if lower <= n <= upper)
+        stack = self._stack(natural_axis(prompts, geometry) if axis is None else axis)
+        lower, upper = slice_range(prompts, geometry, stack.axis)
+        lower, upper = max(lower, first), min(upper, len(stack) - 1 if last is None else last)
+        candidates = [n for n in seed_slices(prompts, geometry, stack.axis) if lower <= n <= upper]
         if not candidates:
-            raise PromptError(nothing)
-        planes = [slice_plane(geometry, along, n) for n in range(geometry.shape[along])]
-        slab = slab_thickness(planes[0], geometry)
-
-        def image(index: int) -> np.ndarray:
-            return sample_plane(volume, planes[index])
-
-        def features(index: int) -> Features:
-            return self._cache.get_or_encode(self.backbone, current.pixels(planes[index]))
-
-        def show(index: int, found: SliceMask) -> None:
-            if on_slice is not None:
-                on_slice(index, paste_mask(found.mask, planes[index], geometry))
-
-        def seed(index: int, given: PixelPrompts) -> SliceMask:
-            encoded, base = features(index), None
-            with_points = len(given.points) and self.backbone.capabilities.points  # then the model weighs all prompts
-            if len(given.boxes) and given.mask is None and not with_points:
-                answer = segment_slice(self.backbone, encoded, PixelPrompts(boxes=given.boxes))
-                base = refine_box_mask(self.backbone, encoded, smooth(image(index)), answer, given.boxes)
-            return SliceMask.from_logits(segment_slice(self.backbone, encoded, given, base))
+            raise no_prompts(name, lower, upper)
 
         def run(control: Control) -> PropagationResult:
-            given = {index: on_plane(prompts, planes[index], slab) for index in candidates}
-            # A doodle may end on the very face of a slice, a solid box miss the image beside the middle of the volume.
-            seeds = [index for index in candidates if not given[index].is_empty]
-            if not seeds:
-                raise PromptError(nothing)
-            total = work(seeds, lower, upper)
-            known: dict[int, SliceMask] = {}
-            for number, index in enumerate(seeds):
-                if known and control.cancelled:
-                    break  # ``propagate`` ends at once with what is known
-                control.check()
-                control.report(number, total, f"Slice {index}")
-                known[index] = seed(index, given[index])
-                show(index, known[index])
-            identity = f"{current.identity}\n{along}\n{self.backbone.fingerprint}\n{rules(loops)}"
-            stack = Slices(len(planes), features, lambda index: smooth(image(index)), identity)
-            found = propagate(self.backbone, stack, known, self._memory, control, lower, upper, show)
-            found.complete = found.complete and len(known) == len(seeds)
-            result = _volume_result(name, found, planes, along, volume)
+            extent = (lower, upper)
+            result = propagate_prompts(name, stack, prompts, candidates, extent, self._memory, control, on_slice)
             propagated[name] = result
             return result
 
@@ -265,6 +221,7 @@ class LocalSession:
     ) -> Job[AutomaticResult]:
         """Find what the supports show; see ``Session.prompt_automatically``."""
         current, propagated, automatic = self._current_image(), self._propagated, self._automatic
+        plain = plain_backbone(self.backbone)  # which prompting networks are trained with
         if automatic is None:
             raise PromptError("There are no supports; choose a set of annotated images first.")
         wanted = automatic.checked_objects(objects)
@@ -273,7 +230,7 @@ class LocalSession:
         target = Target.of(current, along, first, last, wanted, prompts)
 
         def run(control: Control) -> AutomaticResult:
-            result = automatic.run(target, self.backbone, self._cache, self._memory, control, on_slice)
+            result = automatic.run(target, plain, self._cache, self._memory, control, on_slice)
             for name in wanted:  # what a click on a slice corrects
                 propagated[name] = result.of(name)
             return result
@@ -292,7 +249,67 @@ class LocalSession:
 
         def run(control: Control) -> LearningResult:
             folder = self._tasks_folder
-            return learn_from(supports, self.backbone, self._cache, folder, minutes, control, on_preview)
+            return learn_from(
+                supports, plain_backbone(self.backbone), self._cache, folder, minutes, control, on_preview
+            )
+
+        return self._worker.submit(run, on_progress, on_done, background=True)
+
+    def review(
+        self,
+        name: str,
+        mask: Crop,
+        axis: int | None = None,
+        first: int = 0,
+        last: int | None = None,
+        on_slice: Callable[[SliceReview], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_done: Callable[[Job[Review]], None] | None = None,
+    ) -> Job[Review]:
+        """Ask how sure the model is; see ``Session.review``."""
+        target = self._target(name, mask, axis)
+        wanted = target.to_review(first, last)
+        return self._worker.submit(
+            lambda control: reviewing.review(target, wanted, control, on_slice), on_progress, on_done, background=True
+        )
+
+    def refine(
+        self,
+        name: str,
+        mask: Crop,
+        axis: int | None = None,
+        first: int = 0,
+        last: int | None = None,
+        on_slice: Callable[[RefinedSlice], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_done: Callable[[Job[RefineResult]], None] | None = None,
+    ) -> Job[RefineResult]:
+        """Let prompts mend themselves; see ``Session.refine``."""
+        target = self._target(name, mask, axis)
+        wanted = target.to_refine(first, last)
+        return self._worker.submit(
+            lambda control: reviewing.refine(target, wanted, control, on_slice), on_progress, on_done, background=True
+        )
+
+    def carry(
+        self,
+        name: str,
+        mask: Crop,
+        index: int,
+        axis: int | None = None,
+        reach: int = REACH,
+        on_slice: Callable[[int, Crop], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_done: Callable[[Job[PropagationResult]], None] | None = None,
+    ) -> Job[PropagationResult]:
+        """Carry a correction to its neighbours; see ``Session.carry``."""
+        target, propagated = self._target(name, mask, axis), self._propagated
+        target.check_carry(index, reach)
+
+        def run(control: Control) -> PropagationResult:
+            known = propagated.get(name)
+            propagated[name] = reviewing.carry(target, index, reach, self._memory, control, on_slice, known)
+            return propagated[name]
 
         return self._worker.submit(run, on_progress, on_done, background=True)
 
@@ -303,27 +320,8 @@ class LocalSession:
 
     def replay(self, file: PromptFile) -> list[str]:
         """Take over the prompts of a file; see ``Session.replay``."""
-        geometry = self.volume.geometry
-        if file.geometry is not None and not same_voxels(file.geometry, geometry):
-            raise GeometryError(
-                f"The prompts were made on an image of {file.geometry}, this one has {geometry}; "
-                "load the image they belong to."
-            )
-        objects = {
-            name: PromptSet([_on_grid(prompt, geometry) for prompt in prompts])
-            for name, prompts in file.objects.items()
-        }
-        for prompts in objects.values():
-            for prompt in prompts:
-                check_inside(prompt, geometry)
-        self._start(objects)
-        made, own = file.model, self.export_prompts().model
-        if made is None or made == own:
-            return []
-        name = self.backbone.card.name
-        if made["name"] == name:
-            return [f"The prompts were made with other weights of {name} than these, which may answer otherwise."]
-        return [f"The prompts were made with {made['name']}; {name} may answer otherwise."]
+        self._start(prompts_on(file, self.volume.geometry))
+        return model_remarks(file, self.export_prompts())
 
     def close(self, cancel: bool = False) -> None:
         """End the worker thread; see ``Session.close``."""
@@ -333,6 +331,16 @@ class LocalSession:
         if self._image is None:
             raise ImageError("There is no image yet; load one first.")
         return self._image
+
+    def _stack(self, axis: int) -> SliceStack:
+        return SliceStack(self._current_image(), axis, self.backbone, self._cache)
+
+    def _target(self, name: str, mask: Crop, axis: int | None) -> reviewing.Target:
+        known, given = self._propagated.get(name), self._objects.get(name)
+        prompts = () if given is None else given.prompts
+        if axis is None:
+            axis = known.axis if known is not None else natural_axis(prompts, self.volume.geometry)
+        return reviewing.Target(name, self._stack(axis), mask, prompts)
 
     def _start(self, objects: dict[str, PromptSet]) -> None:
         self._objects = objects
@@ -362,36 +370,7 @@ class LocalSession:
         # Without prompts the object starts anew: what is left of an earlier one is not meant. What was found by
         # supports alone never had prompts.
         anew = result is not None and result.seeds and not self._objects[name]
-        if result is None or anew or not isinstance(prompt, (Point, Doodle)):
+        if result is None or anew:
             return None
-        geometry = self.volume.geometry
-        at = seed_slices([prompt], geometry, result.axis)
-        if len(at) != 1 or at & seed_slices(self._objects[name].prompts, geometry, result.axis):
-            return None
-        index = at.pop()
-        local = index - result.mask.lower[result.axis]
-        if not 0 <= local < result.mask.mask.shape[result.axis]:
-            return None
-        part = [slice(None)] * 3
-        part[result.axis] = slice(local, local + 1)
-        lower = list(result.mask.lower)
-        lower[result.axis] = index
-        crop = Crop(result.mask.mask[tuple(part)], (lower[0], lower[1], lower[2])).tight()
-        return None if crop.is_empty else MaskPrompt(crop, geometry, source=VOLUME_LOOP)
-
-
-def _on_grid(prompt: Prompt, geometry: VolumeGeometry) -> Prompt:
-    """A mask that was made on the same voxels in another order, in the order of ``geometry``; others as they are."""
-    if not isinstance(prompt, MaskPrompt):
-        return prompt
-    crop = crop_on(prompt.crop, prompt.geometry, geometry)
-    return prompt if crop is None else MaskPrompt(crop, geometry, source=prompt.source, id=prompt.id)
-
-
-def _volume_result(
-    name: str, found: VolumeResult, planes: list[Plane], axis: int, volume: Volume
-) -> PropagationResult:
-    slices = {n: found.slices[n] for n in sorted(found.slices)}
-    mask = united(paste_mask(answer.mask, planes[n], volume.geometry) for n, answer in slices.items())
-    agreement = {n: answer.agreement for n, answer in slices.items()}
-    return PropagationResult(name, mask, axis, agreement, found.seeds, found.decoded, found.complete)
+        geometry, others = self.volume.geometry, self._objects[name].prompts
+        return corrected_mask(prompt, others, result.mask, result.axis, geometry, VOLUME_LOOP)

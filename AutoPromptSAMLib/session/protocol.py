@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from AutoPromptSAMLib.session.grey import GreyCrop, united_grey
+
 if TYPE_CHECKING:
-    from AutoPromptSAMLib.geometry import Crop, Plane, Volume
+    from AutoPromptSAMLib.geometry import Crop, Plane, Volume, VolumeGeometry
     from AutoPromptSAMLib.intensity import IntensityMapping
     from AutoPromptSAMLib.loops.job import Job, Progress
     from AutoPromptSAMLib.prompts import Prompt, PromptSet
@@ -75,6 +77,98 @@ class AutomaticResult:
         return PropagationResult(
             name, self.masks[name], self.axis, self.confidence[name], seeds, self.decoded, self.complete
         )
+
+
+@dataclass(frozen=True, eq=False)
+class SliceReview:
+    """How sure the model is of one slice of a mask.
+
+    ``expected_dice``: of the present mask, by the model's own probabilities, 0 to 1. ``uncertainty``: in bits, 255
+    is 1 bit. ``suggestions``: the box and the points that the model would try next, in RAS, by a prompter "UGPA".
+    ``expected_error``: voxels of this slice that are expected to be wrong. ``is_empty``: the mask is not on this
+    slice, which is beside one of its ends.
+    """
+
+    index: int
+    expected_dice: float
+    uncertainty: GreyCrop
+    suggestions: tuple[Prompt, ...] = ()
+    expected_error: float = 0.0
+    is_empty: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Review:
+    """The slices of a mask along array axis ``axis`` with how sure the model is of each, by index.
+
+    ``complete``: False after a cancel.
+    """
+
+    name: str
+    axis: int
+    slices: Mapping[int, SliceReview]
+    complete: bool
+    seconds: float
+
+    @property
+    def ranked(self) -> list[int]:
+        """The slice indices, in which order they are worth a look: least sure first."""
+        return sorted(self.slices, key=lambda index: (self.slices[index].expected_dice, index))
+
+    def volume(self, geometry: VolumeGeometry) -> GreyCrop:
+        """The uncertainty of all slices together, to be laid over the image of ``geometry`` or written to a file.
+
+        Raises GeometryError when it does not fit into that.
+        """
+        together = united_grey([review.uncertainty for review in self.slices.values()])
+        together.check_fits(geometry.shape)
+        return together
+
+
+@dataclass(frozen=True, eq=False)
+class RefinedStep:
+    """One step of a slice that mends its own prompts.
+
+    ``mask`` on the slice, what ``prompts`` made it, ``uncertainty`` in bits (255 is 1 bit) with its mean over the
+    slice as ``score``. ``reason`` says in plain words why the step was ``accepted`` or not. The first step is what
+    was there before.
+    """
+
+    mask: Crop
+    uncertainty: GreyCrop
+    score: float
+    prompts: tuple[Prompt, ...]
+    accepted: bool
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class RefinedSlice:
+    """A slice with all of its steps; ``chosen`` is the index of the best, 0 (what was there) unless ``improved``."""
+
+    index: int
+    steps: tuple[RefinedStep, ...]
+    chosen: int
+    improved: bool
+
+    @property
+    def best(self) -> RefinedStep:
+        """The chosen step."""
+        return self.steps[self.chosen]
+
+
+@dataclass(frozen=True, eq=False)
+class RefineResult:
+    """The slices along array axis ``axis`` that were refined, by index; ``complete``: False after a cancel.
+
+    Slices that a person accepted or painted are not among them.
+    """
+
+    name: str
+    axis: int
+    slices: Mapping[int, RefinedSlice]
+    complete: bool
+    seconds: float
 
 
 @runtime_checkable
@@ -193,6 +287,63 @@ class Session(Protocol):
 
         ``on_preview`` gets what the network makes of a held-back image (on the job's thread). Cancelling ends with the
         best network so far. The job raises PromptError for too few images, Cancelled before anything was learned.
+        """
+
+    def review(
+        self,
+        name: str,
+        mask: Crop,
+        axis: int | None = None,
+        first: int = 0,
+        last: int | None = None,
+        on_slice: Callable[[SliceReview], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_done: Callable[[Job[Review]], None] | None = None,
+    ) -> Job[Review]:
+        """Ask the model how sure it is of ``mask`` on slices ``first`` to ``last`` along array axis ``axis``.
+
+        ``axis`` None is the one that the object was found along, else that of its prompts. The slices beside both
+        ends of the mask count too: the object may go on there. ``on_slice`` gets each slice as soon as it is known (on
+        the job's thread). Cancelling keeps the finished slices: the job ends with a review that is not ``complete``
+        (or raises Cancelled when no slice was finished).
+
+        Raises PromptError for an empty mask, GeometryError for one that does not fit the image and for an axis or
+        slices that there are not.
+        """
+
+    def refine(
+        self,
+        name: str,
+        mask: Crop,
+        axis: int | None = None,
+        first: int = 0,
+        last: int | None = None,
+        on_slice: Callable[[RefinedSlice], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_done: Callable[[Job[RefineResult]], None] | None = None,
+    ) -> Job[RefineResult]:
+        """Let the prompts of ``mask`` mend themselves on slices ``first`` to ``last``; nothing else changes.
+
+        A slice with a person's prompts starts from those, any other from the boxes of its mask. Every click of a
+        person stays obeyed. A slice with a mask prompt (a person accepted or painted it) is left alone. Else as
+        ``review``.
+        """
+
+    def carry(
+        self,
+        name: str,
+        mask: Crop,
+        index: int,
+        axis: int | None = None,
+        reach: int = 5,
+        on_slice: Callable[[int, Crop], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_done: Callable[[Job[PropagationResult]], None] | None = None,
+    ) -> Job[PropagationResult]:
+        """Carry a correction on slice ``index`` of ``mask`` to at most ``reach`` slices on both sides of it.
+
+        Slices that a person prompted stay as they are, and so does everything beyond the reach. The result's mask is
+        the whole object. ``on_slice`` gets every slice that was found anew. Else as ``review``.
         """
 
     def export_prompts(self) -> PromptFile:

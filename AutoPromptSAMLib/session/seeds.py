@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from AutoPromptSAMLib.errors import PromptError
-from AutoPromptSAMLib.geometry import VolumeGeometry, slab_thickness, slice_plane
-from AutoPromptSAMLib.prompts import Box, Doodle, MaskPrompt, Point, Prompt
+from AutoPromptSAMLib.geometry import Crop, VolumeGeometry, slab_thickness, slice_plane
+from AutoPromptSAMLib.prompts import Box, Doodle, MaskPrompt, Point, Prompt, Source
 from AutoPromptSAMLib.prompts.pixels import ROUNDING_MM
 
 ON_FACE = 1e-3  # slices; a box that was drawn to the middle of a slice includes it whatever the rounding
@@ -94,6 +94,30 @@ def natural_axis(prompts: Iterable[Prompt], geometry: VolumeGeometry) -> int:
     if not masks:
         return axial
     return min((axial, *(a for a in range(3) if a != axial)), key=lambda a: len(seed_slices(masks, geometry, a)))
+
+
+def corrected_mask(
+    prompt: Prompt, others: Iterable[Prompt], mask: Crop, axis: int, geometry: VolumeGeometry, source: Source
+) -> MaskPrompt | None:
+    """What a run along ``axis`` found on the slice that a click falls on, as a prompt of ``source`` that it corrects.
+
+    None for what is no click, and where the slice has prompts of its own (among ``others``) or nothing was found.
+    """
+    if not isinstance(prompt, (Point, Doodle)):
+        return None
+    at = seed_slices([prompt], geometry, axis)
+    if len(at) != 1 or at & seed_slices(others, geometry, axis):
+        return None
+    index = at.pop()
+    local = index - mask.lower[axis]
+    if not 0 <= local < mask.mask.shape[axis]:
+        return None
+    part = [slice(None)] * 3
+    part[axis] = slice(local, local + 1)
+    lower = list(mask.lower)
+    lower[axis] = index
+    crop = Crop(mask.mask[tuple(part)], (lower[0], lower[1], lower[2])).tight()
+    return None if crop.is_empty else MaskPrompt(crop, geometry, source=source)
 
 
 def _parallel(box: Box, geometry: VolumeGeometry, axis: int) -> bool:

@@ -25,6 +25,8 @@ def write(content: SupportSet, file: Path) -> Path:
 
     Raises SupportError when the set is damaged, StorageError when the disk does not take the file.
     """
+    if file.is_dir():
+        raise SupportError(f"{file} is a folder; give the name of a file to write in it.")
     if not file.name.lower().endswith(ENDING):
         file = file.with_name(file.name + ENDING)
     with atomic_path(file) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:

@@ -9,11 +9,11 @@ import torch
 from torch.nn import functional as F
 
 from AutoPromptSAMLib.backbones.base import Backbone, Features
+from AutoPromptSAMLib.backbones.tensor_file import content_sha256
 from AutoPromptSAMLib.errors import ModelError
 from AutoPromptSAMLib.prompters.base import Support
 from AutoPromptSAMLib.prompters.proxy_prompt.prompter import ProxyPrompter
 from AutoPromptSAMLib.prompters.proxy_prompt.weights import general_network, load_network
-from AutoPromptSAMLib.prompters.tensor_file import content_sha256
 from AutoPromptSAMLib.supports.pairs import SupportPair, SupportSet
 
 if TYPE_CHECKING:

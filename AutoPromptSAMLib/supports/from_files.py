@@ -41,6 +41,8 @@ def pairs_from_files(
     Names of files are not kept. Raises ImageError, GeometryError or SupportError with what is wrong.
     """
     image_path, mask_path = Path(image_path), Path(mask_path)
+    if mask_path.is_dir():
+        raise SupportError(f"{mask_path} is a folder; give the file of the mask.")
     volume = load_volume(image_path)
     masks, geometry = load_segmentation(mask_path)
     picture = _is_flat(image_path) or _is_flat(mask_path)
@@ -91,7 +93,7 @@ def _placed(mask: BoolArray, own: VolumeGeometry, volume: Volume, picture: bool,
     geometry = volume.geometry
     # Of a picture only the pixels count: a printer's resolution in one of the two files displaces nothing.
     if picture and own.shape != geometry.shape:
-        raise SupportError(f"{path} has {_size(own)} pixels and its image {_size(geometry)}; give both of one size.")
+        raise SupportError(f"{path} has {_size(own)} and its image {_size(geometry)}; give both of one size.")
     crop = Crop.from_full(mask) if picture else crop_on(Crop.from_full(mask), own, geometry)
     if crop is None:
         raise SupportError(f"{path} lies elsewhere ({own}) than its image ({geometry}); resample it to the image.")
@@ -99,7 +101,8 @@ def _placed(mask: BoolArray, own: VolumeGeometry, volume: Volume, picture: bool,
 
 
 def _size(geometry: VolumeGeometry) -> str:
-    return " x ".join(str(size) for size in geometry.shape[:0:-1])
+    slices, rows, cols = geometry.shape
+    return f"{cols} x {rows} pixels" if slices == 1 else f"{cols} x {rows} x {slices} voxels"
 
 
 def _is_flat(path: Path) -> bool:

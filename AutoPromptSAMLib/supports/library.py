@@ -12,7 +12,7 @@ import logging
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from AutoPromptSAMLib.errors import StorageError
 from AutoPromptSAMLib.supports import archive
 from AutoPromptSAMLib.supports.errors import SupportError
 from AutoPromptSAMLib.supports.pairs import (
+    MOST_LETTERS,
     Colour,
     Pixels,
     SupportObject,
@@ -245,7 +246,7 @@ class SupportLibrary:
         self._path(set_id)
         with self._locked():
             before = self.get(set_id)
-            _write(self.folder / set_id, change(before), redraw)
+            _write(self.folder / set_id, change(before), redraw, {pair.id for pair in before.pairs})
         return self.get(set_id)
 
     @contextmanager
@@ -264,8 +265,11 @@ class SupportLibrary:
             lock.release()
 
 
-def _write(path: Path, content: SupportSet, redraw: bool) -> None:
-    """Bring a set's folder to ``content``; new files are removed again when the disk does not take all of them."""
+def _write(path: Path, content: SupportSet, redraw: bool, known: Collection[str] = ()) -> None:
+    """Bring a set's folder to ``content``; new files are removed again when the disk does not take all of them.
+
+    A damaged pair of those that are ``known``, by id, stays as it is: it must not keep another from being removed.
+    """
     made: list[Path] = []
 
     def write(file: Path, data: bytes) -> None:
@@ -286,10 +290,14 @@ def _write(path: Path, content: SupportSet, redraw: bool) -> None:
             if not _task_path(path, task).exists():
                 write(_task_path(path, task), weights)
         for pair in content.pairs:
-            if not _pair_path(path, pair.id).exists():
-                write(_pair_path(path, pair.id), pack_pair(pair))
-            if redraw or not _thumbnail_path(path, pair.id).exists():
-                write(_thumbnail_path(path, pair.id), thumbnail_png(pair, colours))
+            try:
+                if not _pair_path(path, pair.id).exists():
+                    write(_pair_path(path, pair.id), pack_pair(pair))
+                if redraw or not _thumbnail_path(path, pair.id).exists():
+                    write(_thumbnail_path(path, pair.id), thumbnail_png(pair, colours))
+            except SupportError:
+                if pair.id not in known:
+                    raise
         write(path / SET_FILE, pack_set(content, task))
     except BaseException as error:
         for file in made:
@@ -322,7 +330,8 @@ def _free(name: str, taken: Sequence[str]) -> str:
     number = 2
     free = name
     while free in taken:
-        free, number = f"{name} ({number})", number + 1
+        ending = f" ({number})"
+        free, number = name[: MOST_LETTERS - len(ending)] + ending, number + 1
     return free
 
 

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from AutoPromptSAMLib.backbones.base import Backbone
+from AutoPromptSAMLib.backbones.tensor_file import content_sha256
 from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
 from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
-from AutoPromptSAMLib.prompters.tensor_file import content_sha256
 from AutoPromptSAMLib.training.episodes import Episode, Teacher
 from AutoPromptSAMLib.training.learn import Control, Learned, Run
 from AutoPromptSAMLib.training.pool import REGION, Source

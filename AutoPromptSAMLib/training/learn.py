@@ -24,11 +24,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from AutoPromptSAMLib.atomic import atomic_path
 from AutoPromptSAMLib.backbones.base import Backbone
 from AutoPromptSAMLib.backbones.cache import EmbeddingCache
+from AutoPromptSAMLib.backbones.tensor_file import content_sha256
 from AutoPromptSAMLib.errors import Cancelled, ModelError, PromptError, StorageError
 from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
 from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
 from AutoPromptSAMLib.prompters.proxy_prompt.weights import save_network
-from AutoPromptSAMLib.prompters.tensor_file import content_sha256
 from AutoPromptSAMLib.training.episodes import Episode, Teacher, draw_episode
 from AutoPromptSAMLib.training.preview import Preview
 from AutoPromptSAMLib.training.settings import Settings

@@ -86,16 +86,23 @@ class Shot:
 
 
 def examples_of(
-    dataset: Dataset, pairs: Iterable[Pair] | None = None, objects: Sequence[str] | None = None, per_object: int = 1
+    dataset: Dataset,
+    pairs: Iterable[Pair] | None = None,
+    objects: Sequence[str] | None = None,
+    per_object: int = 1,
+    on_unusable: Callable[[UnusablePair], None] | None = None,
 ) -> list[Example]:
     """The slices of a dataset's ``pairs`` (default: all) that show any of ``objects`` (default: all of them).
 
     Objects on the same slice make one example; ``per_object`` slices an object are taken of a volume, by the rule of
-    ``datasets.slices``, turned as ``geometry.views`` says. Pairs that cannot be read are left out.
+    ``datasets.slices``, turned as ``geometry.views`` says. Pairs that cannot be used are left out; ``on_unusable`` is
+    told which and why.
     """
     found: list[Example] = []
     for case in cases(dataset, pairs):
         if isinstance(case, UnusablePair):
+            if on_unusable is not None:
+                on_unusable(case)
             continue
         by_slice: dict[int, Example] = {}
         for sample in slices_of(case, per_object, plane_of=radiological_plane):

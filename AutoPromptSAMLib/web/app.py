@@ -26,6 +26,7 @@ from AutoPromptSAMLib.web.overlays import Overlays, shortcut_state
 from AutoPromptSAMLib.web.panel import Panel
 from AutoPromptSAMLib.web.prompts_panel import PromptsPanel
 from AutoPromptSAMLib.web.propagate_panel import PropagatePanel
+from AutoPromptSAMLib.web.review_panel import ReviewPanel
 from AutoPromptSAMLib.web.segments_panel import SegmentsPanel
 from AutoPromptSAMLib.web.shortcuts import Keys
 from AutoPromptSAMLib.web.state import INITIAL
@@ -81,6 +82,7 @@ class WebApp:
         self.models, self.top, self.status = ModelsPanel(self), TopBar(self), StatusBar(self)
         self.segments, self.prompts, self.propagate = SegmentsPanel(self), PromptsPanel(self), PropagatePanel(self)
         self.gallery, self.supports = SupportsGallery(self), SupportsPanel(self)
+        self.review = ReviewPanel(self)
         self.opening = Opening(self, Uploads(home / "uploads", UPLOAD_LIMIT), AllowedFolders(folders))
         self.exporting = Exporting(self, Downloads(home / "downloads"))
         self.keeping = Keeping(self, home / "work")
@@ -95,6 +97,7 @@ class WebApp:
         return (
             self.tools, self.views, self.keeping, self.segments, self.prompts, self.propagate, self.top, self.status,
             self.models, self.opening, self.exporting, self.overlays, self.gallery, self.supports,
+            self.review,
         )  # fmt: skip
 
     def say(self, text: str, kind: Literal["info", "warning", "error"] = "info") -> None:
@@ -215,7 +218,7 @@ class WebApp:
         self.state.tools_ready = True
         for panel in self.panels:
             panel.connected(self.segmenter)
-        for what in ("segments", "active", "prompts", "history", "status", "propagation", "learning"):
+        for what in ("segments", "active", "prompts", "history", "status", "propagation", "learning", "review"):
             self._on_changed(what)
 
     def _disconnect(self) -> None:
@@ -223,6 +226,7 @@ class WebApp:
         if self._prompt_nodes is not None:
             self._prompt_nodes.close()
             self._prompt_nodes = None
+        self.review.disconnect()
         self.keeping.disconnect()
         if self.segmenter is not None:
             self.segmenter.close()
@@ -275,9 +279,16 @@ class WebApp:
         keys.bind("prompt:delete-last", guarded(lambda _: self.prompts.remove_last()))
         keys.bind("propagate", guarded(lambda _: self.propagate.on_propagate()))
         keys.bind("examples:run", guarded(lambda _: self.supports.on_examples_run()))
-        keys.bind("examples:unsure", guarded(lambda _: self.supports.on_examples_unsure()))
-        keys.bind("examples:accept", guarded(lambda _: self.supports.on_examples_accept()))
+        keys.bind("examples:unsure", guarded(lambda _: self._next_unsure()))
+        keys.bind("examples:accept", guarded(lambda _: self._accept()))
         keys.bind("examples:open", guarded(lambda _: self.gallery.on_examples_open()))
+        keys.bind("review:run", guarded(lambda _: self.review.on_review_run()))
+        keys.bind("review:overlay", guarded(lambda _: self.review.on_review_overlay()))
+        keys.bind("review:take", guarded(lambda _: self.review.on_review_take()))
+        keys.bind("review:refine", guarded(lambda _: self.review.on_review_refine()))
+        keys.bind("review:refine-one", guarded(lambda _: self.review.on_review_refine_one()))
+        keys.bind("review:back", guarded(lambda _: self.review.on_review_step(-1)))
+        keys.bind("review:forward", guarded(lambda _: self.review.on_review_step(1)))
         keys.bind("cancel", guarded(lambda _: self._escape()))
         keys.bind("slice", guarded(lambda way: self.views.step(1 if way == "next" else -1)))
         keys.bind("fit", guarded(lambda _: self.views.on_view_fit()))
@@ -286,6 +297,18 @@ class WebApp:
         keys.bind("help", guarded(lambda _: self.top.on_help()))
         self.server.trigger("aps_key")(keys.press)
         return keys
+
+    def _next_unsure(self) -> None:
+        if self.state.guide == "review":
+            self.review.on_review_next()
+        else:
+            self.supports.on_examples_unsure()
+
+    def _accept(self) -> None:
+        if self.state.guide == "review":
+            self.review.on_review_accept()
+        else:
+            self.supports.on_examples_accept()
 
     def _escape(self) -> None:
         if self.state.phase == "propagating":
@@ -304,7 +327,7 @@ class WebApp:
                 html.Div(OPTIONS + START, classes="aps-contents")
                 self.overlays.build()
             with html.Aside(classes="aps-side"):
-                for panel in (self.segments, self.prompts, self.propagate, self.supports):
+                for panel in (self.segments, self.prompts, self.propagate, self.supports, self.review):
                     panel.build()
             self.status.build()
             for dialog in (self.models, self.opening, self.exporting, self.gallery):

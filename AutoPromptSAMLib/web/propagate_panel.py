@@ -18,15 +18,13 @@ class PropagatePanel(Panel):
 
     template = """
 <section class="aps-section aps-propagate" aria-label="Propagate">
-  <header class="aps-head"><span class="aps-tabs" role="tablist" aria-label="What goes through the volume">
+  <header class="aps-head"><span class="aps-tabs" role="tablist" aria-label="What to do with the volume">
       <button role="tab" data-testid="by-prompts" :aria-selected="guide === 'prompts'" @click="guide = 'prompts'"
         title="Go on from the prompts of the active segment">Propagate</button>
       <button role="tab" data-testid="by-examples" :aria-selected="guide === 'examples'" @click="guide = 'examples'"
-        title="Go by annotated images of other patients">Examples</button></span><span class="aps-spring"></span>
-    <select v-model="propagate_view" data-testid="propagate-view" aria-label="Along which slices">
-      <option value="axial">Axial slices</option><option value="coronal">Coronal slices</option>
-      <option value="sagittal">Sagittal slices</option>
-    </select></header>
+        title="Go by annotated images of other patients">Examples</button>
+      <button role="tab" data-testid="by-review" :aria-selected="guide === 'review'" @click="guide = 'review'"
+        title="See where the model is unsure, and mend it">Review</button></span></header>
   <div class="aps-range" :style="{'--from': 100 * propagate_first / Math.max(1, propagate_count - 1) + '%',
     '--to': 100 * propagate_last / Math.max(1, propagate_count - 1) + '%'}">
     <input type="range" min="0" :max="propagate_count - 1" :value="propagate_first" data-testid="propagate-first"
@@ -36,6 +34,9 @@ class PropagatePanel(Panel):
   </div>
   <div class="aps-range-text"><span>from <b>{{ propagate_first }}</b> to <b>{{ propagate_last }}</b></span>
     <span class="aps-spring"></span>
+    <select v-model="propagate_view" data-testid="propagate-view" aria-label="Along which slices">
+      <option value="axial">Axial</option><option value="coronal">Coronal</option>
+      <option value="sagittal">Sagittal</option></select>
     <button class="aps-link" data-testid="propagate-all" @click="trigger('propagate_all')">All slices</button></div>
   <template v-if="guide === 'prompts'">
   <button v-if="phase !== 'propagating'" class="aps-button aps-primary" data-testid="propagate"

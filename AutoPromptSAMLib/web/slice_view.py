@@ -139,13 +139,15 @@ class SliceControl:
     def refresh_strip(self, segmenter: InteractiveSegmenter) -> None:
         """Show where the active segment has prompts and how its propagation went."""
         marks = []
-        found = segmenter.propagation()
+        found, what = segmenter.propagation(), "sure"
+        if self.views.state.guide == "review" and (expected := segmenter.expected_dice()) is not None:
+            found, what = expected, "expected Dice"
         seeds: set[int] = set()
         if segmenter.active_segment:
             seeds = seed_slices(segmenter.prompts(), segmenter.volume.geometry, self.axis)
         if found is not None and found.axis == self.axis:
             marks = (
-                [self._sure(*span) for span in found.sure_spans]
+                [self._sure(*span, what) for span in found.sure_spans]
                 if found.automatic
                 else [self._mark(first, last, kind) for first, last, kind in found.spans]
             )
@@ -156,9 +158,9 @@ class SliceControl:
         texts = {"done": "propagated", "weak": "worth a look", "seed": "prompted"}
         return self._span(first, last, kind, texts[kind])
 
-    def _sure(self, first: int, last: int, level: int, sure: float) -> dict[str, Any]:
+    def _sure(self, first: int, last: int, level: int, sure: float, what: str) -> dict[str, Any]:
         least = "" if first == last else "at least "
-        return self._span(first, last, f"sure aps-mark-sure-{level}", f"{least}{100 * sure:.0f} % sure")
+        return self._span(first, last, f"sure aps-mark-sure-{level}", f"{least}{100 * sure:.0f} % {what}")
 
     def _span(self, first: int, last: int, kind: str, text: str) -> dict[str, Any]:
         where = f"slice {first}" if first == last else f"slices {first}-{last}"

@@ -52,7 +52,7 @@ INITIAL: dict[str, Any] = {
     "propagate_about": "",
     "propagate_weak": [],
     # Examples: sets of annotated images
-    "guide": "prompts",  # what goes through the volume: "prompts" or "examples"
+    "guide": "prompts",  # what goes through the volume: "prompts", "examples" or "review"
     "examples_open": False,
     "examples_sets": [],
     "examples_set": "",  # the id of the chosen one
@@ -72,8 +72,23 @@ INITIAL: dict[str, Any] = {
     "examples_ran": False,
     "examples_unsure": None,
     "examples_vouched": 0,
+    "examples_accepted": [],  # slices
     "examples_minutes": 15,
     "examples_learning": None,
+    # Review: where the model is unsure of the active segment
+    "review_ran": False,
+    "review_about": "",
+    "review_rows": [],  # the least sure slices
+    "review_corrected": [],  # slices that were not carried to their neighbours yet
+    "review_changed": 0,
+    "review_carry": True,
+    "review_overlay": True,
+    "review_opacity": 60,
+    "review_surface": False,
+    "review_suggest": True,  # whether suggestions are drawn
+    "review_suggested": "",  # what is suggested for the shown slice, in words
+    "review_steps": None,
+    "review_exporting": "",
     # What is going on
     "phase": "empty",
     "status": "Open an image to start.",

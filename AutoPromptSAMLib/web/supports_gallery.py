@@ -126,7 +126,7 @@ class SupportsGallery(Panel):
         if form == "scene" and not rows:
             raise PromptError("No segment is visible and filled; draw an object on a slice first.")
         names = [each["name"] for each in self.state.examples_sets]
-        name, number = (" and ".join(row.name for row in rows[:3]) or "Examples")[:80], 2
+        name, number = (_listed([row.name for row in rows]) or "Examples")[:80], 2
         start = name
         while name in names:
             name, number = f"{start} {number}", number + 1
@@ -245,19 +245,21 @@ class SupportsGallery(Panel):
         chosen = None if self.state.examples_new else self.need()
         name = str(self.state.examples_name).strip()
 
-        def run() -> tuple[SupportSet, int]:
+        def run() -> tuple[SupportSet, int, int]:
             objects, pairs = find()
-            before = chosen or self.library.create(name or " and ".join(o.name for o in objects)[:80], list(objects))
+            before = chosen or self.library.create(name or _listed([o.name for o in objects])[:80], list(objects))
             after = self.library.add_pairs(before.id, pairs, objects)
-            return after, len(after.pairs) - len(before.pairs)
+            added = len(after.pairs) - len(before.pairs)
+            return after, added, len(pairs) - added
 
-        def done(found: tuple[SupportSet, int]) -> None:
-            after, added = found
+        def done(found: tuple[SupportSet, int, int]) -> None:
+            after, added, there = found
             self._forget_files()
             self.state.update({"examples_form": "", "examples_removed": "", "examples_new": False})
             self.show(after)
             if added:
-                self.app.say(f'{added} {"examples" if added > 1 else "example"} joined "{after.name}".')
+                rest = f"; {there} {'were' if there > 1 else 'was'} in it already" if there else ""
+                self.app.say(f'{added} {"examples" if added > 1 else "example"} joined "{after.name}"{rest}.')
             else:
                 self.app.say(f'"{after.name}" has these examples already.')
 
@@ -297,6 +299,11 @@ def _pair(pair: SupportPair, content: SupportSet) -> dict[str, Any]:
         "colors": [hexadecimal(each.colour) for each in shown],
         "text": f"{pair.name}: {', '.join(each.name for each in shown)}",
     }
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as a title: "liver, spleen and kidney"."""
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
 def _count(content: SupportSet) -> str:

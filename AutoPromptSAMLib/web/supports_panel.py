@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from AutoPromptSAMLib.errors import PromptError
@@ -134,15 +135,15 @@ class SupportsPanel(Panel):
     def _show_learning(self, segmenter: InteractiveSegmenter) -> None:
         learning = segmenter.learning
         if learning is None:
-            if self.state.examples_learning is not None:
-                self.state.examples_learning = None
-                self.app.gallery.list()  # the set may have learned something
+            self.state.examples_learning = None
+            self.app.gallery.list()  # a set may have learned something
             return
         from PIL import Image
 
         preview = "" if learning.preview is None else data_address(Image.fromarray(learning.preview), PREVIEW)
         percent = round(100 * learning.done / learning.total) if learning.total else 0
-        self.state.examples_learning = {"text": learning.text, "percent": percent, "preview": preview}
+        left = "" if learning.preview is None else _minutes_left(float(self.state.examples_minutes), percent)
+        self.state.examples_learning = {"text": learning.text, "left": left, "percent": percent, "preview": preview}
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -159,7 +160,7 @@ class SupportsPanel(Panel):
         chosen = self.app.gallery.chosen
         if chosen is None:
             self.state.update({"examples_objects": [], "examples_ran": False, "examples_unsure": None})
-            self.state.examples_vouched = 0
+            self.state.update({"examples_vouched": 0, "examples_accepted": []})
             return
         ids = {info.name: info.id for info in reversed(segmenter.segments)}
         runs = {name: segmenter.propagation(ids[name]) for name in chosen.names if name in ids}
@@ -176,6 +177,7 @@ class SupportsPanel(Panel):
             self.state.examples_unsure = {"name": name, "color": color, "slice": index, "sure": _percent(sure)}
         vouched = segmenter.vouched_slices(self.axis, [ids[name] for name in chosen.names if name in ids])
         self.state.examples_vouched = len(vouched)
+        self.state.examples_accepted = segmenter.accepted_slices(self.axis)
 
 
 def _object(each: Any, run: Any) -> dict[str, Any]:
@@ -188,6 +190,11 @@ def _object(each: Any, run: Any) -> dict[str, Any]:
         count = f"{len(agreement)} slice{'' if len(agreement) == 1 else 's'}"
         text = f"Found on {count}, {sure} % sure on average; least sure: slice {worst}, {_percent(agreement[worst])} %"
     return {"name": each.name, "color": hexadecimal(each.colour), "sure": sure, "text": text, "ran": run is not None}
+
+
+def _minutes_left(minutes: float, percent: int) -> str:
+    left = math.ceil(minutes * (100 - percent) / 100)
+    return f"at most {left} min left" if left else "almost done"
 
 
 def _percent(sure: float) -> int:

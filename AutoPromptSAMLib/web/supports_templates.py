@@ -3,8 +3,8 @@
 PANEL = """
 <section v-if="guide === 'examples'" class="aps-section aps-examples" aria-label="Examples">
   <div v-if="!examples_sets.length" class="aps-examples-start" data-testid="examples-start">
-    <p>Examples are annotated images, of other patients too: each new image is then prompted by itself. Draw an object
-      on a few slices, then make a set of them.</p>
+    <p>Examples are annotated images, of other patients too: by them, new images are prompted automatically. Draw an
+      object on a few slices, then make a set of them.</p>
     <div class="aps-examples-buttons">
       <button class="aps-button aps-primary" data-testid="examples-start-scene" @click="trigger('examples_form',
         ['scene', true])" :disabled="!tools_ready || !segments.some((s) => s.visible && s.ml !== '–')">
@@ -18,6 +18,9 @@ PANEL = """
       <select :value="examples_set" data-testid="examples-set" aria-label="Set of examples"
         title="Which examples to go by" @change="trigger('examples_choose', [$event.target.value])">
         <option v-for="s in examples_sets" :key="s.id" :value="s.id">{{ s.name }} · {{ s.about }}</option></select>
+      <span v-if="examples_sets.some((s) => s.id === examples_set && s.learned)" class="aps-tag aps-on"
+        data-testid="examples-learned" title="The network has learned these objects; automatic prompting uses that">
+        learned</span>
       <button class="aps-icon" data-testid="examples-open" aria-label="Gallery of examples"
         @click="trigger('examples_open')"><v-icon size="20">mdi-image-multiple-outline</v-icon>
         <v-tooltip activator="parent">Gallery: add, remove, rename, exportOPEN_KEY</v-tooltip></button>
@@ -48,7 +51,7 @@ PANEL = """
           {{ propagate_last }}. What you corrected or accepted stays, and guides the restRUN_KEY</v-tooltip></button>
       <button class="aps-button" data-testid="examples-one" @click="trigger('examples_one')"
         :disabled="!tools_ready || !examples_pairs.length || !!examples_learning"
-        :title="'Find them on ' + propagate_view + ' slice ' + SHOWN + ' only'">Slice {{ SHOWN }}</button>
+        :title="'Find them on ' + propagate_view + ' slice ' + SHOWN + ' only'">Only slice {{ SHOWN }}</button>
     </div>
     <button v-else class="aps-button aps-wide" data-testid="examples-cancel" @click="trigger('cancel')">
       <v-icon size="18">mdi-stop-circle-outline</v-icon> Cancel, keep what is done <kbd>Esc</kbd></button>
@@ -71,9 +74,11 @@ PANEL = """
       </div>
       <div class="aps-examples-buttons">
         <button class="aps-button" data-testid="examples-accept" :disabled="phase === 'propagating'"
-          @click="trigger('examples_accept')"><v-icon size="18">mdi-check</v-icon> Accept slice {{ SHOWN }}
+          :aria-pressed="examples_accepted.includes(SHOWN)" @click="trigger('examples_accept')">
+          <v-icon size="18">{{ examples_accepted.includes(SHOWN) ? 'mdi-check-circle' : 'mdi-check' }}</v-icon>
+          {{ examples_accepted.includes(SHOWN) ? 'Accepted' : 'Accept slice ' + SHOWN }}
           <v-tooltip activator="parent" max-width="280">It is right: it stays as it is, and guides the rest when you
-            run againACCEPT_KEY</v-tooltip></button>
+            run againACCEPT_KEY. A new box there, or moving one of its prompts, takes that back</v-tooltip></button>
         <button class="aps-button" data-testid="examples-add-vouched" :disabled="!examples_vouched || !!examples_busy"
           @click="trigger('examples_add_vouched')" title="Slices of this image that you corrected or accepted join the
  chosen set, for other images, too"><v-icon size="18">mdi-image-plus-outline</v-icon>
@@ -89,14 +94,17 @@ PANEL = """
         title="For how long at most"><option :value="2">2 min</option><option :value="5">5 min</option>
         <option :value="15">15 min</option><option :value="30">30 min</option></select></div>
     <div v-else class="aps-learning" data-testid="examples-learning">
-      <img v-if="examples_learning.preview" :src="examples_learning.preview" data-testid="examples-preview"
-        alt="A held-back example: truth in white, found in orange"
-        title="A held-back example: truth in white, found in orange"/>
+      <figure v-if="examples_learning.preview" title="One of your examples: as you drew it in white, as the network
+ finds it now in orange"><img :src="examples_learning.preview" data-testid="examples-preview"
+        alt="An example: drawn in white, found in orange"/></figure>
       <div><span data-testid="examples-learning-text">{{ examples_learning.text }}</span>
+        <small v-if="examples_learning.left" class="aps-soft"> · {{ examples_learning.left }}</small>
         <div class="aps-bar" role="progressbar" :aria-valuenow="examples_learning.percent" aria-valuemax="100">
           <span :style="{width: examples_learning.percent + '%'}"></span></div>
         <button class="aps-link" data-testid="examples-learn-cancel" @click="trigger('examples_learn_cancel')"
-          title="The best so far is kept">Stop, keep the best so far</button></div></div>
+          title="The best so far is kept">Stop, keep the best so far</button>
+        <small class="aps-soft"><template v-if="examples_learning.preview">White: drawn, orange: found. </template>
+          Runs wait until it ends.</small></div></div>
   </template>
 </section>
 """.replace("SHOWN", "({axial: view_axial, coronal: view_coronal, sagittal: view_sagittal})[propagate_view].index")
@@ -204,7 +212,8 @@ GALLERY = f"""
           @click="examples_form = ''; trigger('examples_choose', [s.id])"
           @keydown.enter="examples_form = ''; trigger('examples_choose', [s.id])">
           <img v-if="s.thumb" :src="s.thumb" alt=""/><span v-else class="aps-set-none"></span>
-          <span class="aps-set-about"><b>{{{{ s.name }}}}</b><small>{{{{ s.about }}}}</small>
+          <span class="aps-set-about"><b>{{{{ s.name }}}}</b>
+            <small>{{{{ s.about + (s.learned ? ', learned' : '') }}}}</small>
             <span class="aps-dots"><i v-for="o in s.objects" :key="o.name" :style="{{background: o.color}}"
               :title="o.name"></i></span></span></li></ul>
         <button class="aps-button" data-testid="examples-new-scene" @click="trigger('examples_form', ['scene', true])"

@@ -69,6 +69,7 @@ class Views(Panel):
         self._crosshair = app.slicer_app.scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
         self._crosshair.SetCrosshairBehavior(self._crosshair.OffsetJumpSlice)
         self.state.change("layout")(self._layout_changed)
+        self.state.change("guide")(lambda **_: self._refresh_strips())
 
     def build(self) -> None:
         """Put the grid of views where the enclosing widget is being filled."""
@@ -93,9 +94,14 @@ class Views(Panel):
 
     def refresh(self, what: str) -> None:
         """Paint the strips over the sliders anew, and the surfaces."""
-        if what in ("segments", "history") and self.state.surface_shown:
-            self._surfaces_later()
-        if what in ("propagation", "prompts", "active") and self.app.segmenter is not None:
+        if what in ("segments", "history", "review") and self.state.surface_shown:
+            self.surfaces_later()
+        reviewing = self.state.guide == "review"  # a slice that changed is no longer known
+        if what in ("propagation", "prompts", "active", "review") or (what == "segments" and reviewing):
+            self._refresh_strips()
+
+    def _refresh_strips(self) -> None:
+        if self.app.segmenter is not None:
             for control in self.slices.values():
                 control.refresh_strip(self.app.segmenter)
 
@@ -168,7 +174,7 @@ class Views(Panel):
             self.threed.reset_view()
             self._seen = True
 
-    def _surfaces_later(self) -> None:
+    def surfaces_later(self) -> None:
         """Make the surfaces anew once nobody works: it takes up to seconds, in which nothing else goes on."""
         if self._surfacing is not None:
             self._surfacing.cancel()
@@ -180,7 +186,7 @@ class Views(Panel):
         if segmenter is None or not self.state.surface_shown or self.state.layout == "axial":
             return
         if segmenter.status.phase in ("segmenting", "propagating"):
-            self._surfaces_later()
+            self.surfaces_later()
             return
         segmenter.update_surfaces()
         self.surfaces_changed()
@@ -231,7 +237,7 @@ class Views(Panel):
 
     def _layout_changed(self, layout: str, **_: Any) -> None:
         self.manager.set_layout(layout)
-        self._surfaces_later()
+        self.surfaces_later()
 
     def _draw_in_turn(self, view: AbstractView) -> None:
         name = view.name.lower()

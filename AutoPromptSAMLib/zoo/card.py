@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +104,23 @@ Source = PackageSource | UrlSource | FileSource
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """Trained parts that change a model: a file of this project, and its SHA-256."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """One model. ``sha256`` is that of the weights file; None when no reliable source states it.
 
     ``variant`` holds what only the architecture's own builder understands: for "tiny-vit-sam" ``stem``, for
     "sam-vit" ``encoder``, for "sam2" ``config`` (of the ``sam2`` package). ``size_bytes`` is None when unknown.
     ``run_here`` says whether these weights were loaded and run by the project, or only their layout was tested.
+
+    A card with a ``base`` describes that model with an ``adapter``: the weights are those of the base, and the
+    adapter's lie beside the card. Logits divided by the ``temperature`` are calibrated; 1 where nothing was measured.
     """
 
     name: str
@@ -129,6 +140,9 @@ class ModelCard:
     citation: str
     run_here: bool
     notes: str = ""
+    base: str | None = None
+    adapter: Adapter | None = None
+    temperature: float = 1.0
     path: Path | None = field(default=None, compare=False)
 
 
@@ -161,8 +175,11 @@ def get_card(name: str, folder: Path | None = None) -> ModelCard:
     return cards[name]
 
 
-def read_card(path: Path) -> ModelCard:
-    """Read one YAML card. Raises ModelError, naming the file and the key, unless it is well formed."""
+def read_card(path: Path, may_adapt: bool = True) -> ModelCard:
+    """Read one YAML card. Raises ModelError, naming the file and the key, unless it is well formed.
+
+    Without ``may_adapt`` a card with a base is refused: an adapter's base has none.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -171,6 +188,10 @@ def read_card(path: Path) -> ModelCard:
     name = card.text("name", _NAME)
     if path.stem != name:
         card.refuse("name", f"must be '{path.stem}', as the file is called")
+    if "base" in card.content:
+        if not may_adapt:
+            card.refuse("base", "must be left out, since other models have this one as their base")
+        return _adapted(card, name)
     architecture = card.choice("architecture", ARCHITECTURES)
     normalisation = card.section("normalisation")
     kind = normalisation.choice("kind", NORMALISATIONS)
@@ -192,23 +213,55 @@ def read_card(path: Path) -> ModelCard:
             normalisation.rgb("mean") if standard else None,
             normalisation.rgb("std") if standard else None,
         ),
-        capabilities=Capabilities(
-            **{key: capabilities.flag(key) for key in ("points", "boxes", "masks", "multimask", "memory")}
-        ),
+        capabilities=_capabilities(capabilities),
         file_name=card.text("file_name", _FILE_NAME),
         sha256=sha256,
         size_bytes=card.optional("size_bytes", card.positive),
         sources=tuple(_source(part, path.parent) for part in card.sections("sources")),
-        licence=Licence(licence.text("spdx"), licence.text("url"), licence.text("terms", default="")),
+        licence=_licence(licence),
         trained_on=card.text("trained_on"),
         citation=card.text("citation"),
         run_here=run_here,
         notes=card.text("notes", default=""),
+        temperature=card.above_zero("temperature", default=1.0),
         path=path,
     )
     for section in (normalisation, capabilities, licence, card):
         section.finish()
     return result
+
+
+def _adapted(card: _Section, name: str) -> ModelCard:
+    """The card of a model with an adapter: what it does not say is the base's."""
+    base = read_card(card.path.with_name(f"{card.text('base', _NAME)}.yaml"), may_adapt=False)
+    capabilities, licence, adapter = card.section("capabilities"), card.section("licence"), card.section("adapter")
+    file_name, sha256 = adapter.text("file_name", _FILE_NAME), adapter.text("sha256", _SHA256)
+    result = replace(
+        base,
+        name=name,
+        title=card.text("title"),
+        capabilities=_capabilities(capabilities),
+        licence=_licence(licence),
+        trained_on=card.text("trained_on"),
+        citation=card.text("citation"),
+        run_here=card.flag("run_here"),
+        notes=card.text("notes", default=""),
+        base=base.name,
+        adapter=Adapter(card.path.with_name(file_name), sha256),
+        temperature=card.above_zero("temperature", default=1.0),
+        path=card.path,
+    )
+    for section in (capabilities, licence, adapter, card):
+        section.finish()
+    return result
+
+
+def _capabilities(part: _Section) -> Capabilities:
+    return Capabilities(**{key: part.flag(key) for key in ("points", "boxes", "masks", "multimask", "memory")})
+
+
+def _licence(part: _Section) -> Licence:
+    return Licence(part.text("spdx"), part.text("url"), part.text("terms", default=""))
 
 
 def _source(part: _Section, folder: Path) -> Source:
@@ -279,6 +332,14 @@ class _Section:
         if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
             self.refuse(key, "must be a positive whole number")
         return value
+
+    def above_zero(self, key: str, default: float) -> float:
+        if key not in self.content:
+            return default
+        value = self.value(key)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+            self.refuse(key, "must be a number above 0")
+        return float(value)
 
     def rgb(self, key: str) -> tuple[float, float, float]:
         value = self.value(key)

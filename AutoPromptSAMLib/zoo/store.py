@@ -34,8 +34,8 @@ def home() -> Path:
 
 
 def weights_path(card: ModelCard) -> Path:
-    """Where the weights of ``card`` are once they are fetched; a file put there by hand is as good."""
-    return home() / "weights" / card.name / card.file_name
+    """Where the weights of ``card``, or of its base, are once they are fetched; files put there by hand do."""
+    return home() / "weights" / (card.base or card.name) / card.file_name
 
 
 def is_installed(card: ModelCard) -> bool:
@@ -129,8 +129,13 @@ def expected_sha256(card: ModelCard) -> str | None:
 def remove(card: ModelCard) -> int:
     """Delete the weights of ``card`` and what is left of their downloads; returns the number of bytes freed.
 
-    Raises StorageError when they are being fetched right now or cannot be deleted.
+    Raises StorageError when they are being fetched right now or cannot be deleted, ModelError for a model that has
+    none of its own.
     """
+    if card.base is not None:
+        raise ModelError(
+            f"{card.title} uses the weights of {card.base}; run `autopromptsam models remove {card.base}`."
+        )
     path = weights_path(card)
     if not path.parent.is_dir():
         return 0

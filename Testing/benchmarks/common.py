@@ -13,9 +13,9 @@ from AutoPromptSAMLib.backbones import load_backbone
 from AutoPromptSAMLib.backbones.cache import EmbeddingCache
 from AutoPromptSAMLib.evaluation.environment import machine_line as machine
 from AutoPromptSAMLib.evaluation.metrics import dice
-from AutoPromptSAMLib.evaluation.simulators import tight_box
 from AutoPromptSAMLib.geometry import Plane, Volume, sample_plane
 from AutoPromptSAMLib.images import load_labels, load_volume
+from AutoPromptSAMLib.prompts.simulators import tight_box
 from AutoPromptSAMLib.session.local import LocalSession
 from AutoPromptSAMLib.zoo import ensure, get_card
 from AutoPromptSAMLib.zoo.sample import sample_ct

@@ -15,6 +15,7 @@ from AutoPromptSAMLib.mrml.scene import create_scene
 from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
 from AutoPromptSAMLib.mrml.volumes import volume_to_node
 
+from .reviewing import Reader
 from .segmenting import Desk, Host
 
 
@@ -103,6 +104,14 @@ def host(scene: Any) -> Iterator[Host]:
     host = Host(scene)
     yield host
     host.close()
+
+
+@pytest.fixture
+def reader(scene: Any) -> Iterator[Reader]:
+    reader = Reader(scene)
+    yield reader
+    reader.session.pause.set()
+    reader.close()
 
 
 @pytest.fixture

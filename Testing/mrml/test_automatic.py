@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from AutoPromptSAMLib.errors import ModelError
+from AutoPromptSAMLib.errors import Cancelled, ModelError
 from AutoPromptSAMLib.geometry import Crop
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
 from AutoPromptSAMLib.mrml.reports import SURE_COLORS, SURE_LEVELS, Propagation
@@ -119,6 +120,79 @@ def test_accepted_and_painted_slices_stay_when_it_runs_again(person: Person) -> 
         person.segmenter.undo()
     assert person.segmenter.prompts(info.id) == ()
     assert np.array_equal(person.voxels(info.id), person.truth)
+
+
+def test_a_prompt_that_is_moved_on_an_accepted_slice_takes_the_acceptance_back(person: Person) -> None:
+    segmenter = person.segmenter
+    person.run(examples("rod"))
+    (info,) = segmenter.segments
+    small = person.box(4, -4)
+    segmenter.add_prompt(small)
+    person.settle()
+    accepted = person.voxels(info.id)
+    assert accepted[4].sum() < person.truth[4].sum()
+    assert segmenter.accepted_slices(0) == []
+    for index in (4, 5):
+        segmenter.accept_slice(0, index)
+    assert segmenter.accepted_slices(0) == [4, 5]
+    prompts = segmenter.prompts(info.id)
+    for grow in (-3, -1, 0):
+        segmenter.replace_prompt(replace(person.box(4, grow), id=small.id), final=False)
+        person.settle()
+    segmenter.replace_prompt(replace(person.box(4), id=small.id))
+    person.settle()
+    assert segmenter.undo_text == "Move box"
+    assert np.array_equal(person.voxels(info.id), person.truth)
+    assert segmenter.accepted_slices(0) == [5]
+    assert [prompt.type for prompt in segmenter.prompts(info.id)] == ["box", "mask"]
+    segmenter.undo()
+    assert segmenter.prompts(info.id) == prompts
+    assert segmenter.accepted_slices(0) == [4, 5]
+    assert np.array_equal(person.voxels(info.id), accepted)
+    segmenter.redo()
+    assert segmenter.accepted_slices(0) == [5]
+    assert np.array_equal(person.voxels(info.id), person.truth)
+    segmenter.undo()
+    assert segmenter.undo_text == "Accept slice 5"
+
+
+def test_a_new_box_on_an_accepted_slice_takes_the_acceptance_back_and_a_click_corrects_it(person: Person) -> None:
+    segmenter = person.segmenter
+    person.run(examples("rod"))
+    (info,) = segmenter.segments
+    for index in (3, 4):
+        segmenter.accept_slice(0, index)
+    segmenter.add_prompt(person.box(4, -4))
+    person.settle()
+    assert segmenter.accepted_slices(0) == [3]
+    assert person.voxels(info.id)[4].sum() < person.truth[4].sum()
+    rows, cols = np.nonzero(person.truth[3])
+    click = person.point(int(cols.min()) - 6, int(rows.min()) - 6, 3)
+    segmenter.add_prompt(click)
+    person.settle()
+    moved = person.point(int(cols.max()) + 6, int(rows.max()) + 6, 3)
+    segmenter.replace_prompt(replace(moved, id=click.id))
+    person.settle()
+    corrected = person.voxels(info.id)[3]
+    assert corrected[rows.max() + 6, cols.max() + 6]
+    assert (corrected & person.truth[3]).sum() == person.truth[3].sum()
+    assert segmenter.accepted_slices(0) == [3]
+
+
+def test_a_prompt_that_cannot_be_moved_there_leaves_the_acceptance(person: Person) -> None:
+    segmenter = person.segmenter
+    person.run(examples("rod"))
+    (info,) = segmenter.segments
+    box = person.box(4, -4)
+    segmenter.add_prompt(box)
+    person.settle()
+    segmenter.accept_slice(0, 4)
+    segmenter.replace_prompt(replace(box, center_ras=box.center_ras + 1000))
+    assert "outside the image" in person.said[-1]
+    assert segmenter.accepted_slices(0) == [4]
+    assert segmenter.undo_text == "Accept slice 4"
+    segmenter.undo()
+    assert segmenter.prompts(info.id) == (box,)
 
 
 def test_what_was_painted_while_it_ran_stays(person: Person) -> None:
@@ -240,6 +314,48 @@ def test_what_was_learned_is_attached_to_the_set(person: Person, tmp_path: Path)
     assert attached == [("0123456789ab", Path("task"))]
     assert "best so far" in person.said[-1]
     assert "0.91" in person.said[-1]
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_learning_that_another_image_ends_loses_nothing(person: Person, tmp_path: Path, early: bool) -> None:
+    attached: list[Path | None] = []
+
+    class Library(SupportLibrary):
+        def attach_task(self, set_id: str, path: Path | None) -> SupportSet:
+            attached.append(path)
+            return examples("rod")
+
+    old = person.segmenter
+    person.session.close()
+    session = old.session = Learns()
+    session.set_image(person.volume)
+    session.pause.clear()
+    if early:
+        session.error = Cancelled("Cancelled before anything was learned.")
+    old.learn(examples("rod"), Library(tmp_path))
+    person.calls.get(timeout=20)()
+    old.close()
+    session.pause.set()
+    session.close(cancel=True)
+    person.session = FindsBright()
+    person.segmenter = InteractiveSegmenter(
+        person.session, person.volume_node, person.segmentation_node, person.calls.put
+    )
+    person.settle()
+    assert attached == ([] if early else [Path("task")])
+    expected = "before anything was learned" if early else 'the best so far is kept in "Rods" (Dice 0.91'
+    assert expected in person.said[-1]
+    assert old.learning is None
+
+
+def test_a_set_that_was_removed_while_it_was_learned_is_said(person: Person, tmp_path: Path) -> None:
+    person.session.close()
+    person.segmenter.session = person.session = Learns()
+    person.session.set_image(person.volume)
+    person.segmenter.learn(examples("rod"), SupportLibrary(tmp_path))
+    while person.segmenter.learning is not None:
+        person.calls.get(timeout=20)()
+    assert "There is no set of supports" in person.said[-1]
 
 
 def test_slices_that_are_about_as_sure_are_one_span() -> None:

@@ -13,7 +13,7 @@ HEAVY = ("torch", "peft", "transformers", "kornia", "mambapy", "safetensors")
 def test_the_seam_and_the_configuration_import_no_torch() -> None:
     program = (
         "import sys, AutoPromptSAMLib.prompters, AutoPromptSAMLib.prompters.proxy_prompt, "
-        "AutoPromptSAMLib.prompters.tensor_file\n"
+        "AutoPromptSAMLib.backbones.tensor_file\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

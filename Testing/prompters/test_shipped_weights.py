@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from AutoPromptSAMLib.backbones.tensor_file import read_tensors
 from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
 from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
 from AutoPromptSAMLib.prompters.proxy_prompt.weights import KIND
-from AutoPromptSAMLib.prompters.tensor_file import read_tensors
 from AutoPromptSAMLib.zoo.card import cards_folder, get_card
 
 FILES = sorted(cards_folder().glob("proxy-prompt-*.safetensors"))

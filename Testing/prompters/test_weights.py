@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from AutoPromptSAMLib.backbones.tensor_file import header_for, write_tensors
 from AutoPromptSAMLib.errors import ModelError, StorageError
 from AutoPromptSAMLib.prompters import Request
 from AutoPromptSAMLib.prompters.lora import LoraAdapter
 from AutoPromptSAMLib.prompters.proxy_prompt.prompter import ProxyPrompter
 from AutoPromptSAMLib.prompters.proxy_prompt.weights import KIND, load_network, save_network
-from AutoPromptSAMLib.prompters.tensor_file import header_for, write_tensors
 from AutoPromptSAMLib.prompts import PixelPrompts
 
 from .scenes import TINY, random_backbone, scene, support, target, tiny_network

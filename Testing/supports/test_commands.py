@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,19 +18,11 @@ from AutoPromptSAMLib import cli
 from AutoPromptSAMLib.backbones import Backbone, load_backbone
 from AutoPromptSAMLib.images import load_segmentation
 from AutoPromptSAMLib.prompters.proxy_prompt.weights import save_network
-from AutoPromptSAMLib.supports import SupportSet
+from AutoPromptSAMLib.supports import SupportLibrary, SupportSet
 
+from ..conftest import Run
 from ..prompters.scenes import tiny_network
 from .doubles import CopyPrompter, blob_picture
-
-
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
 
 
 @pytest.fixture(scope="module")
@@ -40,34 +31,16 @@ def backbone(model_home: Path) -> Backbone:
     return load_backbone("lite-medsam", "cpu")
 
 
-@pytest.fixture
-def run(
-    model_home: Path,
-    backbone: Backbone,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    """Run the command in this process, in a home of its own: exit code, standard output, standard error."""
+@pytest.fixture(autouse=True)
+def home(model_home: Path, backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of the test's own, without supports, and the model that is loaded already."""
     monkeypatch.setattr("AutoPromptSAMLib.backbones.load_backbone", lambda model, device: backbone)
     home = tmp_path / "home"
     home.mkdir()
     for part in model_home.iterdir():
         (home / part.name).symlink_to(part.resolve())
     monkeypatch.setenv("AUTOPROMPTSAM_HOME", str(home))
-    monkeypatch.setenv("COLUMNS", "250")
-
-    def invoke(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["autopromptsam", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return invoke
+    return home
 
 
 @pytest.fixture
@@ -230,6 +203,9 @@ def test_a_damaged_set_is_shown_and_can_be_removed(
         (["--task", "MASK"], ["no task"]),
         (["--support", "IMAGE", "nowhere.png"], ["nowhere.png", "does not exist"]),
         (["--support", "IMAGE", "MASK", "--objects", ","], ["--objects"]),
+        (["--support", "IMAGE", "."], [". is a folder"]),
+        (["--support", "a [/red] :cup:.png", "MASK"], ["a [/red] :cup:.png does not exist"]),
+        (["--support", "IMAGE", "MASK", "--slices", "3"], ["FIRST-LAST"]),
         ([], ["--support"]),
     ],
 )
@@ -243,3 +219,110 @@ def test_wrong_use_is_one_sentence(
     assert outcome.err.count("Error:") == 1
     assert all(word in outcome.err for word in words), outcome.err
     assert not (tmp_path / "never.nii.gz").exists()
+
+
+def test_an_option_takes_its_value_behind_an_equals_sign_too(
+    run: Run, copying: list[SupportSet], picture: Callable[[int, int], Files], tmp_path: Path
+) -> None:
+    one, target = picture(44, 46), picture(50, 50)
+    outcome = run("segment", target.image, "-o", tmp_path / "found.seg.nrrd", f"--support={one.image}", one.mask)
+    assert outcome.code == 0, outcome.err
+    assert len(copying[0].pairs) == 1
+
+
+def test_a_place_that_takes_no_file_is_told_before_the_work(
+    run: Run, picture: Callable[[int, int], Files], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = picture(44, 46)
+    folder = tmp_path / "folder.seg.nrrd"
+    folder.mkdir()
+    monkeypatch.setattr(cli, "local_session", lambda *_: pytest.fail("the model was loaded"))
+    for output in (tmp_path / "nowhere" / "out.seg.nrrd", folder):
+        outcome = run("segment", one.image, "-o", output, "--support", one.image, one.mask)
+        assert outcome.code == 1
+        assert outcome.err.count("Error:") == 1
+        assert f"{output} could not be written" in outcome.err
+    assert not list(folder.iterdir())
+
+
+def test_ctrl_c_is_one_sentence_wherever_it_comes(
+    run: Run, picture: Callable[[int, int], Files], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = picture(44, 46)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "chosen_supports", interrupted)
+    outcome = run("segment", one.image, "-o", tmp_path / "out.seg.nrrd", "--support", one.image, one.mask)
+    assert outcome.code == 130
+    assert outcome.err.strip() == "Interrupted; run the same command again to go on from here."
+
+
+def test_names_are_shown_as_they_are(run: Run, picture: Callable[[int, int], Files], tmp_path: Path) -> None:
+    one, name = picture(44, 46), "left [/red] [bold] :cup:"
+    made = run("supports", "add", name, one.image, one.mask, "--objects", name)
+    assert made.code == 0, made.err
+    assert made.err.count(name) == 2
+    assert run("supports", "list").out.count(name) == 2
+    unknown = run("supports", "export", "other", tmp_path / "x")
+    assert unknown.code == 1
+    assert f'choose one of "{name}"' in unknown.err
+
+
+def test_what_cannot_be_added_makes_no_set(
+    run: Run,
+    backbone: Backbone,
+    picture: Callable[[int, int], Files],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one, task = picture(44, 46), tmp_path / "task.safetensors"
+    assert run("supports", "add", "eyes", one.image, one.mask, "--task", one.mask).code == 1
+    assert json.loads(run("supports", "list", "--json").out)["sets"] == []
+    save_network(tiny_network(), task, backbone)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SupportLibrary, "attach_task", interrupted)
+        assert run("supports", "add", "eyes", one.image, one.mask, "--task", task).code == 130
+    assert json.loads(run("supports", "list", "--json").out)["sets"] == []
+    made = run("supports", "add", "eyes", one.image, one.mask, "--task", task)
+    with monkeypatch.context() as patch:  # a set that was there stays
+        patch.setattr(SupportLibrary, "attach_task", interrupted)
+        assert run("supports", "add", "eyes", one.image, one.mask, "--task", task).code == 130
+    assert run("supports", "add", "  eyes ", one.image, one.mask).out == made.out
+    assert len(json.loads(run("supports", "list", "--json").out)["sets"]) == 1
+
+
+def test_a_set_that_does_not_fit_or_was_changed_is_one_sentence(
+    run: Run, backbone: Backbone, picture: Callable[[int, int], Files], home: Path, tmp_path: Path
+) -> None:
+    one, target, task = picture(44, 46), picture(50, 50), tmp_path / "task.safetensors"
+    save_network(tiny_network(), task, SimpleNamespace(card=backbone.card, fingerprint="another"))  # type: ignore[arg-type]
+    assert run("supports", "add", "eyes", one.image, one.mask, "--task", task).code == 0
+    output = tmp_path / "never.seg.nrrd"
+    outcome = run("segment", target.image, "-o", output, "--supports", "eyes")
+    assert (outcome.code, outcome.err.count("Error:")) == (1, 1)
+    assert "other weights" in outcome.err
+    (pair,) = (home / "supports").glob("*/pairs/*.zip")
+    pair.write_bytes(pair.read_bytes()[:-40])
+    for command in (["segment", target.image, "-o", output], ["supports", "export"]):
+        ending = ["--supports", "eyes"] if command[0] == "segment" else ["eyes", tmp_path / "eyes"]
+        outcome = run(
+            *command, *ending, *(["--task", _fitting(tmp_path, backbone)] if command[0] == "segment" else [])
+        )
+        assert (outcome.code, outcome.err.count("Error:")) == (1, 1)
+        assert f"{pair} is damaged" in outcome.err
+    outcome = run("supports", "export", "eyes", tmp_path)
+    assert (outcome.code, outcome.err.count("Error:")) == (1, 1)
+    assert f"{tmp_path} is a folder" in outcome.err
+    assert not output.exists()
+    assert not list(tmp_path.glob("*.apsupports"))
+
+
+def _fitting(folder: Path, backbone: Backbone) -> Path:
+    save_network(tiny_network(), folder / "fitting.safetensors", backbone)
+    return folder / "fitting.safetensors"

@@ -189,3 +189,13 @@ def _loaded(body: tuple[sitk.Image, sitk.Image]) -> tuple[Volume, dict[str, np.n
     image, labels = (sitk.GetArrayFromImage(each) for each in body)
     affine = np.diag([-0.8, -0.8, 2.5, 1.0])
     return Volume(image, VolumeGeometry(image.shape, affine)), {"ball": labels == 1, "rod": labels == 2}
+
+
+def test_a_volume_is_no_mask_of_a_picture_and_neither_is_a_folder(
+    picture: tuple[Path, Path], body: tuple[sitk.Image, sitk.Image], tmp_path: Path, one_sentence: SentenceCheck
+) -> None:
+    sitk.WriteImage(body[1], str(tmp_path / "labels.nii.gz"))
+    with one_sentence(SupportError, "48 x 40 x 30 voxels", "96 x 80 pixels"):
+        pairs_from_files(picture[0], tmp_path / "labels.nii.gz")
+    with one_sentence(SupportError, "is a folder"):
+        pairs_from_files(picture[0], tmp_path)

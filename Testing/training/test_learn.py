@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from AutoPromptSAMLib.backbones import tensor_file
 from AutoPromptSAMLib.errors import Cancelled, ModelError, PromptError, StorageError
-from AutoPromptSAMLib.prompters import tensor_file
 from AutoPromptSAMLib.prompters.proxy_prompt.weights import load_network
 from AutoPromptSAMLib.training import learn as learn_module
 from AutoPromptSAMLib.training.episodes import draw_episode

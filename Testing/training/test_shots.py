@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from AutoPromptSAMLib.backbones.cache import EmbeddingCache
+from AutoPromptSAMLib.datasets import UnusablePair
 from AutoPromptSAMLib.errors import PromptError
-from AutoPromptSAMLib.training.shots import Example, shots_of
+from AutoPromptSAMLib.training.shots import Example, examples_of, shots_of
 
 from ..prompters.scenes import SIZE, random_backbone, scene
+from .sets import picture_set
 
 BOTH = ("disc", "square")
 
@@ -80,6 +82,7 @@ def test_images_are_encoded_once(backbone, tmp_path) -> None:  # type: ignore[no
 
     class _Deaf:
         card, device, fingerprint = backbone.card, backbone.device, backbone.fingerprint
+        features_fingerprint = backbone.features_fingerprint
 
     again = shots_of(_Deaf(), [example(0)], BOTH, SIZE, 3, 0, cache=cache)  # type: ignore[arg-type]
     assert torch.equal(again[0].views[2].embedding, first[0].views[2].embedding)
@@ -110,3 +113,14 @@ def test_progress_may_stop_it(backbone) -> None:  # type: ignore[no-untyped-def]
 def test_what_does_not_fit_is_refused(image, mask, parts, one_sentence) -> None:  # type: ignore[no-untyped-def]
     with one_sentence(PromptError, *parts):
         Example("x", "", image, {"disc": mask})
+
+
+def test_pairs_that_cannot_be_used_are_left_out_and_told(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    pictures = picture_set(tmp_path / "set", 3)
+    (tmp_path / "set" / "1_label.png").write_bytes(b"no image")
+    told: list[UnusablePair] = []
+    found = examples_of(pictures, objects=["disc"], on_unusable=told.append)
+    assert [example.name for example in found] == ["pictures:0:0", "pictures:2:0"]
+    assert [unusable.pair for unusable in told] == [pictures.pairs[1]]
+    assert "1_label.png is damaged" in told[0].reason
+    assert len(examples_of(pictures)) == 2

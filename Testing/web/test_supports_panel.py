@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from trame.app import get_server
 
 from AutoPromptSAMLib.geometry import Crop, Volume, VolumeGeometry
 from AutoPromptSAMLib.mrml.reports import SURE_COLORS
+from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
 from AutoPromptSAMLib.session import local
 from AutoPromptSAMLib.supports import SupportLibrary, SupportSet
 from AutoPromptSAMLib.web import app as app_module
@@ -263,6 +265,7 @@ def test_accepted_slices_are_kept_and_join_the_examples(opened: WebApp) -> None:
     do(opened, "slice_jump", "axial", 8)
     do(opened, "examples_accept")
     settle(opened, lambda: state.examples_vouched == 1)
+    assert state.examples_accepted == [8]
     assert "seed" in [mark["kind"] for mark in state.view_axial["strip"]]
     run(opened)
     assert found(opened)[8] == 1
@@ -274,6 +277,7 @@ def test_accepted_slices_are_kept_and_join_the_examples(opened: WebApp) -> None:
     settle(opened, lambda: state.examples_vouched == 2)
     do(opened, "examples_add_vouched")
     settle(opened, lambda: not state.examples_busy)
+    assert re.search(r'1 example joined "Balls"; 1 was in it already', told(opened))
     new = [pair for pair in opened.gallery.need().pairs if pair.id not in [old.id for old in chosen.pairs]]
     assert len(new) == len(opened.gallery.need().pairs) - count
     assert any(pair.masks["ball"].sum() == (TRUTH | spot)[9].sum() for pair in new)
@@ -301,11 +305,33 @@ def test_learning_shows_its_progress_and_a_picture(opened: WebApp, monkeypatch: 
     do(opened, "examples_learn")
     settle(opened, lambda: state.examples_learning is not None and bool(state.examples_learning["preview"]))
     assert (state.examples_learning["text"], state.examples_learning["percent"]) == ("Learning", 1)
+    assert state.examples_learning["left"] == "at most 15 min left"
     do(opened, "examples_learn_cancel")
     session.pause.set()
     settle(opened, lambda: state.examples_learning is None)
     assert attached == [Path("task")]
     assert "best so far" in told(opened)
+
+
+def test_another_model_ends_learning_and_keeps_the_best_so_far(opened: WebApp, tmp_path: Path) -> None:
+    from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
+    from AutoPromptSAMLib.prompters.proxy_prompt.weights import save_network
+
+    chosen = made(opened)
+    state = opened.state
+    session: Any = opened.need_segmenter().session
+    session.task = tmp_path / "task.safetensors"
+    save_network(ProxyPromptNetwork(ProxyPromptConfig.small()), session.task, ThresholdBackbone())
+    session.pause.clear()
+    do(opened, "examples_learn")
+    settle(opened, lambda: state.examples_learning is not None and bool(state.examples_learning["preview"]))
+    threading.Timer(0.2, session.pause.set).start()  # a step of learning ends
+    opened.use_backbone(ThresholdBackbone())
+    settle(opened, lambda: state.examples_learning is None and state.examples_sets[0]["learned"])
+    assert 'the best so far is kept in "Balls"' in told(opened)
+    task = opened.gallery.library.get(chosen.id).task
+    assert task is not None
+    assert task.read_bytes() == session.task.read_bytes()
 
 
 def test_colours_of_the_strip_are_those_of_the_levels() -> None:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from AutoPromptSAMLib.errors import ModelError
 from AutoPromptSAMLib.zoo import card as module
@@ -18,10 +19,12 @@ from AutoPromptSAMLib.zoo.card import (
     load_cards,
     read_card,
 )
+from AutoPromptSAMLib.zoo.store import remove, weights_path
 
 NAMES = {
     "lite-medsam",
     "mobile-sam",
+    "mpa-lite-medsam",
     "sam-vit-b",
     "sam-vit-l",
     "sam-vit-h",
@@ -39,7 +42,7 @@ def test_the_shipped_cards():
     cards = load_cards()
     assert set(cards) == NAMES
     assert next(iter(cards)) == DEFAULT_MODEL == "lite-medsam"
-    assert {name for name, card in cards.items() if card.run_here} == {"lite-medsam", "mobile-sam"}
+    assert {name for name, card in cards.items() if card.run_here} == {"lite-medsam", "mobile-sam", "mpa-lite-medsam"}
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
@@ -63,8 +66,8 @@ def test_each_shipped_card_is_usable(name):
             assert source.label == source.url
 
 
-def test_no_two_cards_share_weights():
-    hashes = [card.sha256 for card in load_cards().values()]
+def test_no_two_cards_share_weights_but_with_their_base():
+    hashes = [card.sha256 for card in load_cards().values() if card.base is None]
     assert len(set(hashes)) == len(hashes)
 
 
@@ -237,3 +240,59 @@ def test_importing_the_zoo_is_cheap():
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+ADAPTED = {
+    "name": "adapted",
+    "title": "Example, adapted",
+    "base": "example",
+    "adapter": {"file_name": "adapted.safetensors", "sha256": "1" * 64},
+    "temperature": 1.5,
+    "capabilities": {"points": True, "boxes": True, "masks": False, "multimask": False, "memory": False},
+    "licence": {"spdx": "Apache-2.0", "url": "https://example.invalid/adapter"},
+    "trained_on": "little",
+    "citation": "somebody",
+    "run_here": True,
+}
+
+
+@pytest.fixture
+def make_adapted(make_card, tmp_path):
+    def make(**changes):
+        make_card()
+        path = tmp_path / "adapted.yaml"
+        path.write_text(yaml.safe_dump({k: v for k, v in {**ADAPTED, **changes}.items() if v is not ...}))
+        return path
+
+    return make
+
+
+def test_a_card_with_an_adapter_takes_the_rest_from_its_base(make_adapted, tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOPROMPTSAM_HOME", str(tmp_path / "home"))
+    card, base = read_card(make_adapted()), read_card(tmp_path / "example.yaml")
+    assert (card.name, card.base, card.capabilities.masks) == ("adapted", "example", False)
+    assert card.adapter is not None
+    assert card.adapter.path == tmp_path / "adapted.safetensors"
+    assert (card.temperature, base.temperature) == (1.5, 1.0)
+    assert (card.sha256, card.input_size, card.sources) == (base.sha256, base.input_size, base.sources)
+    assert weights_path(card) == weights_path(base)
+    with pytest.raises(ModelError, match="uses the weights of example"):
+        remove(card)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"base": "nobody"}, "cannot be read"),
+        ({"base": "adapted"}, "have this one as their base"),
+        ({"adapter": ...}, "'adapter'"),
+        ({"adapter": {"file_name": "../x", "sha256": "1" * 64}}, "'adapter.file_name'"),
+        ({"adapter": {"file_name": "x.safetensors", "sha256": "one"}}, "'adapter.sha256'"),
+        ({"temperature": 0}, "'temperature'"),
+        ({"temperature": True}, "'temperature'"),
+        ({"resize": "stretch"}, "'resize'"),
+    ],
+)
+def test_a_card_with_a_wrong_adapter_is_refused(make_adapted, changes, said):
+    with pytest.raises(ModelError, match=said):
+        read_card(make_adapted(**changes))

@@ -17,7 +17,7 @@ from AutoPromptSAMLib.evaluation.quality.slices import (
     segment_with_corrections,
 )
 from AutoPromptSAMLib.evaluation.quality.volumes import CORRECTIONS, VOLUME_USER, largest_slice, segment_volume
-from AutoPromptSAMLib.evaluation.simulators import correction_click, get_simulator
+from AutoPromptSAMLib.prompts.simulators import correction_click, get_simulator
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.backbones import Backbone

@@ -36,7 +36,7 @@ from AutoPromptSAMLib.evaluation.quality.records import (
 )
 from AutoPromptSAMLib.evaluation.quality.slices import METHODS
 from AutoPromptSAMLib.evaluation.quality.volumes import VOLUMES
-from AutoPromptSAMLib.evaluation.simulators import get_simulator
+from AutoPromptSAMLib.prompts.simulators import get_simulator
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.backbones import Backbone

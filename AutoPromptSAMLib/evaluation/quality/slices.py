@@ -48,7 +48,7 @@ def encode(backbone: Backbone, cache: EmbeddingCache, image: NDArray[np.uint8]) 
     """Features of an image (rows, cols, 3), and the seconds when they were not in the cache, else None."""
     from AutoPromptSAMLib.backbones.cache import feature_key
 
-    known = cache.get(feature_key(backbone.fingerprint, image)) is not None
+    known = cache.get(feature_key(backbone.features_fingerprint, image)) is not None
     started = time.perf_counter()
     features = cache.get_or_encode(backbone, image)
     return features, None if known else time.perf_counter() - started

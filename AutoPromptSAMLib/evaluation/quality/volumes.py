@@ -11,9 +11,9 @@ import numpy as np
 
 from AutoPromptSAMLib.evaluation.metrics import AUC_CLICKS, dice
 from AutoPromptSAMLib.evaluation.quality.records import Mask
-from AutoPromptSAMLib.evaluation.simulators import tight_box, volume_box, volume_correction
 from AutoPromptSAMLib.geometry import Volume, VolumeGeometry, sample_plane, slice_plane
 from AutoPromptSAMLib.prompts import Box, Point
+from AutoPromptSAMLib.prompts.simulators import tight_box, volume_box, volume_correction
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.loops.job import Job

@@ -68,12 +68,15 @@ def docs(
     proxy: Annotated[
         list[Path] | None, typer.Option(help="Folder of a `bench proxy` run; give it again for more.")
     ] = None,
+    uncertainty: Annotated[
+        list[Path] | None, typer.Option(help="Folder of a `bench uncertainty` run; give it again for more.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/benchmarks.md"),
 ) -> None:
     """Write the page of benchmarks from the folders of runs: figures, machine, seeds and how to reproduce them."""
     from AutoPromptSAMLib.evaluation.page import write_page
 
-    write_page(quality or [], speed or [], out, proxy or [])
+    write_page(quality or [], speed or [], out, proxy or [], uncertainty or [])
     typer.echo(str(out))
 
 

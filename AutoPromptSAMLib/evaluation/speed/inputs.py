@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from AutoPromptSAMLib.evaluation.quality.records import Mask
 from AutoPromptSAMLib.evaluation.quality.volumes import largest_slice
-from AutoPromptSAMLib.evaluation.simulators import tight_box
 from AutoPromptSAMLib.geometry import Volume, sample_plane, slice_plane
 from AutoPromptSAMLib.intensity import IntensityMapping, default_mapping
+from AutoPromptSAMLib.prompts.simulators import tight_box
 
 ORGAN = "liver"  # the object that is propagated
 MOST_BOXES = 64

@@ -165,7 +165,7 @@ def volume(bench: Bench) -> Iterator[Row]:
 
     inputs, first = bench.inputs, next(iter(bench.own))
     encoded = EmbeddingCache(None, CACHE_BYTES)
-    fingerprint = bench.contenders[first].backbone().fingerprint
+    fingerprint = bench.contenders[first].backbone().features_fingerprint
     samples: dict[str, list[float]] = {key: [] for key in bench.contenders}
     bench.say(f"{bench.model}: warming up")
     for contender in bench.contenders.values():

@@ -6,7 +6,7 @@ to the letter (``ProxyPromptConfig.paper``) and which are ours (``ProxyPromptCon
     network = ProxyPromptNetwork(ProxyPromptConfig.small())          # network
     prompter = ProxyPrompter(network, backbone)                      # prompter
     memory = prompter.encode_supports(supports, ("disc", "cup"))     # once
-    prompted = prompter.prompt(features, memory)                     # for every image
+    prompted = prompter.prompt(features, memory, image=image)        # for every image: uint8 (rows, cols, 3)
     decoded = prompted.refine(backbone.decode(features, prompted.embedding))
 """
 

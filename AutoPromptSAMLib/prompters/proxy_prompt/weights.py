@@ -10,9 +10,17 @@ import torch
 
 from AutoPromptSAMLib.backbones.base import Backbone
 from AutoPromptSAMLib.backbones.checkpoint import load_strict
+from AutoPromptSAMLib.backbones.tensor_file import (
+    Header,
+    header_for,
+    read_header,
+    read_tensors,
+    require_backbone,
+    write_tensors,
+)
+from AutoPromptSAMLib.errors import ModelError
 from AutoPromptSAMLib.prompters.proxy_prompt.config import ProxyPromptConfig
 from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
-from AutoPromptSAMLib.prompters.tensor_file import Header, header_for, read_tensors, require_backbone, write_tensors
 from AutoPromptSAMLib.zoo.card import cards_folder
 
 KIND = "Proxy Prompt task"
@@ -39,6 +47,14 @@ def load_network(path: Path, backbone: Backbone) -> tuple[ProxyPromptNetwork, He
         network = ProxyPromptNetwork(ProxyPromptConfig.from_dict(header.config))
     load_strict(network, tensors, path.name)
     return network.eval().to(backbone.device), header
+
+
+def is_for(path: Path, backbone: Backbone) -> bool:
+    """Whether a task was learned with this model, of whichever weights; True for a file that cannot be read, too."""
+    try:
+        return read_header(path, KIND).backbone == backbone.card.name
+    except ModelError:
+        return True
 
 
 def general_path(backbone: Backbone) -> Path:

@@ -88,7 +88,8 @@ class Brightness:
         self.card = get_card("mobile-sam" if points else "lite-medsam")
         self.device = torch.device("cpu")
         self.capabilities = Capabilities(points=points, boxes=True, masks=points, multimask=points, memory=False)
-        self.fingerprint, self.engine = "brightness", "none"
+        self.fingerprint = self.features_fingerprint = "brightness"
+        self.engine = "none"
         self.given: list[tuple[PixelPrompts, torch.Tensor | None]] = []
 
     def encode(self, images: Sequence[np.ndarray]) -> Features:

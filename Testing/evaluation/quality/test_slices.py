@@ -18,9 +18,9 @@ from AutoPromptSAMLib.evaluation.quality.slices import (
     segment_once,
     segment_with_corrections,
 )
-from AutoPromptSAMLib.evaluation.simulators import correction_click, tight_box
 from AutoPromptSAMLib.loops.slice import segment_slice
 from AutoPromptSAMLib.prompts import PixelPrompts
+from AutoPromptSAMLib.prompts.simulators import correction_click, tight_box
 
 from ...threshold_backbone import BRIGHT, DARK, ThresholdBackbone
 

@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 from AutoPromptSAMLib import cli
 from AutoPromptSAMLib.errors import ModelError
 from AutoPromptSAMLib.evaluation.quality.records import BenchError
-from AutoPromptSAMLib.evaluation.simulators import tight_box
 from AutoPromptSAMLib.evaluation.speed import child, parts, rates, report
 from AutoPromptSAMLib.evaluation.speed import runner as speed
 from AutoPromptSAMLib.evaluation.speed.parts import Bench, compare, in_turn
 from AutoPromptSAMLib.evaluation.speed.records import REFERENCE, RESULTS_NAME, SpeedRun
 from AutoPromptSAMLib.evaluation.speed.runner import SpeedSettings
+from AutoPromptSAMLib.prompts.simulators import tight_box
 
 from ...conftest import SentenceCheck
 from .fakes import SLICES, Fake, child_figures, rod_inputs

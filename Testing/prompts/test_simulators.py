@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from AutoPromptSAMLib.errors import PromptError
-from AutoPromptSAMLib.evaluation import simulators
-from AutoPromptSAMLib.evaluation.simulators import (
+from AutoPromptSAMLib.prompts import simulators
+from AutoPromptSAMLib.prompts.simulators import (
     box_at_iou,
     box_iou,
     click_at_centre,

@@ -69,6 +69,18 @@ def read_tensors(path: Path, kind: str) -> tuple[Header, dict[str, torch.Tensor]
 
     Raises ModelError when there is none, it is damaged, of another kind or of a newer version.
     """
+    header, tensors = _read(path, kind, contents=True)
+    if content_sha256(tensors) != header.sha256:
+        raise ModelError(f"The weights in {path} are not those that were saved, so the file is damaged; get it again.")
+    return header, tensors
+
+
+def read_header(path: Path, kind: str) -> Header:
+    """The header alone, which is quick; raises what ``read_tensors`` does, but for damaged tensors."""
+    return _read(path, kind, contents=False)[0]
+
+
+def _read(path: Path, kind: str, contents: bool) -> tuple[Header, dict[str, torch.Tensor]]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -76,7 +88,8 @@ def read_tensors(path: Path, kind: str) -> tuple[Header, dict[str, torch.Tensor]
     try:
         with safe_open(path, framework="pt") as stored:
             metadata = stored.metadata() or {}
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
+            names = stored.keys() if contents else ()
+            tensors = {name: stored.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(
             f"The file {path} cannot be read, so it is damaged or no {kind} file; get it again."
@@ -92,8 +105,6 @@ def read_tensors(path: Path, kind: str) -> tuple[Header, dict[str, torch.Tensor]
         raise ModelError(f"The file {path} was written by a newer version of AutoPromptSAM; update it.")
     if header.kind != kind:
         raise ModelError(f"The file {path} holds a {header.kind}, not a {kind}; choose another file.")
-    if content_sha256(tensors) != header.sha256:
-        raise ModelError(f"The weights in {path} are not those that were saved, so the file is damaged; get it again.")
     return header, tensors
 
 

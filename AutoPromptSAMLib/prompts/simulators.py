@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from AutoPromptSAMLib.errors import PromptError
-from AutoPromptSAMLib.evaluation.doodles import Mask, deepest, largest_piece, synthetic_doodles
 from AutoPromptSAMLib.prompts import PixelPrompts
+from AutoPromptSAMLib.prompts.simulated_doodles import Mask, deepest, largest_piece, synthetic_doodles
 
 FloatArray = NDArray[np.float64]
 Scribble = tuple[Mask, Mask]
