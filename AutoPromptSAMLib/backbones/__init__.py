@@ -19,6 +19,7 @@ __all__ = [
     "Features",
     "Frame",
     "PromptEmbedding",
+    "adapted_backbone",
     "load_backbone",
     "plain_backbone",
     "resolve_device",
@@ -55,6 +56,26 @@ def load_backbone(
             "first (`autopromptsam doctor` lists what is missing)."
         ) from error
     return build_backbone(card, resolve_device(device), path, sha256 or file_sha256(path), engine)
+
+
+def adapted_backbone(backbone: Backbone) -> Backbone:
+    """The model with the adapter that the project has for it, sharing its features; the model itself without one.
+
+    Other weights of the model than the published ones have none. Raises ModelError when the adapter's file is missing
+    or damaged.
+    """
+    from AutoPromptSAMLib.backbones.multi_prompt_adapter import KIND, load_adapted
+    from AutoPromptSAMLib.backbones.sam_family import SamBackbone
+    from AutoPromptSAMLib.backbones.tensor_file import read_header
+    from AutoPromptSAMLib.zoo.card import load_cards
+
+    if isinstance(backbone, SamBackbone):
+        for card in load_cards().values():
+            if card.base == backbone.card.name and card.adapter is not None:
+                path = card.adapter.path
+                if read_header(path, KIND).fingerprint == backbone.fingerprint:
+                    return load_adapted(path, backbone, card, card.adapter.sha256)
+    return backbone
 
 
 def plain_backbone(backbone: Backbone) -> Backbone:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from AutoPromptSAMLib.backbones import plain_backbone
+from AutoPromptSAMLib.backbones import adapted_backbone, plain_backbone
 from AutoPromptSAMLib.errors import ImageError, PromptError
 from AutoPromptSAMLib.geometry import Crop, Plane, Volume, paste_mask, slab_thickness
 from AutoPromptSAMLib.intensity import IntensityMapping
@@ -190,7 +191,8 @@ class LocalSession:
         """Find the object in the volume; see ``Session.propagate``."""
         geometry, propagated = self.volume.geometry, self._propagated
         prompts = self._prompts_of(name)
-        stack = self._stack(natural_axis(prompts, geometry) if axis is None else axis)
+        along = natural_axis(prompts, geometry) if axis is None else axis
+        stack = SliceStack(self._current_image(), along, self.backbone, self._cache)
         lower, upper = slice_range(prompts, geometry, stack.axis)
         lower, upper = max(lower, first), min(upper, len(stack) - 1 if last is None else last)
         candidates = [n for n in seed_slices(prompts, geometry, stack.axis) if lower <= n <= upper]
@@ -267,7 +269,7 @@ class LocalSession:
         on_done: Callable[[Job[Review]], None] | None = None,
     ) -> Job[Review]:
         """Ask how sure the model is; see ``Session.review``."""
-        target = self._target(name, mask, axis)
+        target = self._target(name, mask, axis, self._judge)
         wanted = target.to_review(first, last)
         return self._worker.submit(
             lambda control: reviewing.review(target, wanted, control, on_slice), on_progress, on_done, background=True
@@ -285,7 +287,7 @@ class LocalSession:
         on_done: Callable[[Job[RefineResult]], None] | None = None,
     ) -> Job[RefineResult]:
         """Let prompts mend themselves; see ``Session.refine``."""
-        target = self._target(name, mask, axis)
+        target = self._target(name, mask, axis, self._judge)
         wanted = target.to_refine(first, last)
         return self._worker.submit(
             lambda control: reviewing.refine(target, wanted, control, on_slice), on_progress, on_done, background=True
@@ -303,7 +305,7 @@ class LocalSession:
         on_done: Callable[[Job[PropagationResult]], None] | None = None,
     ) -> Job[PropagationResult]:
         """Carry a correction to its neighbours; see ``Session.carry``."""
-        target, propagated = self._target(name, mask, axis), self._propagated
+        target, propagated = self._target(name, mask, axis, self.backbone), self._propagated
         target.check_carry(index, reach)
 
         def run(control: Control) -> PropagationResult:
@@ -332,15 +334,21 @@ class LocalSession:
             raise ImageError("There is no image yet; load one first.")
         return self._image
 
-    def _stack(self, axis: int) -> SliceStack:
-        return SliceStack(self._current_image(), axis, self.backbone, self._cache)
+    @cached_property
+    def _judge(self) -> Backbone:
+        """Who is asked how sure it is: the model with its adapter, if it has one, which takes boxes that do not fit.
 
-    def _target(self, name: str, mask: Crop, axis: int | None) -> reviewing.Target:
+        They share their features, so no slice is encoded for it.
+        """
+        return adapted_backbone(self.backbone)
+
+    def _target(self, name: str, mask: Crop, axis: int | None, backbone: Backbone) -> reviewing.Target:
         known, given = self._propagated.get(name), self._objects.get(name)
         prompts = () if given is None else given.prompts
         if axis is None:
             axis = known.axis if known is not None else natural_axis(prompts, self.volume.geometry)
-        return reviewing.Target(name, self._stack(axis), mask, prompts)
+        stack = SliceStack(self._current_image(), axis, backbone, self._cache)
+        return reviewing.Target(name, stack, mask, prompts)
 
     def _start(self, objects: dict[str, PromptSet]) -> None:
         self._objects = objects

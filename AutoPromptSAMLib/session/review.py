@@ -166,7 +166,7 @@ def refine(
         return PixelPrompts(own.points, own.labels, mask=target.on(index))
 
     stack = target.stack
-    complete = loop.refine_slices(stack.backbone, stack.features, given, wanted, control, show)
+    complete = loop.refine_slices(stack.backbone, stack.features, target.on, given, wanted, control, show)
     return RefineResult(target.name, stack.axis, known, complete, time.perf_counter() - started)
 
 

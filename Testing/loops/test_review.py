@@ -146,8 +146,8 @@ def test_cancelling_keeps_what_is_done(kind: str) -> None:
                 stack.backbone, stack.features, stack.mask, list(range(3, 13)), control, lambda s: seen.append(s.index)
             )
         return refine_slices(
-            stack.backbone, stack.features, lambda n: PixelPrompts(mask=stack.mask(n)), list(range(3, 13)), control,
-            lambda n, _: seen.append(n),
+            stack.backbone, stack.features, stack.mask, lambda n: PixelPrompts(mask=stack.mask(n)), list(range(3, 13)),
+            control, lambda n, _: seen.append(n),
         )  # fmt: skip
 
     assert not run(stopping(2))
@@ -164,7 +164,11 @@ def test_slices_mend_themselves_one_by_one() -> None:
     reports: list[tuple[int, int]] = []
     control = Control(lambda p: reports.append((p.done, p.total)))
     box = PixelPrompts(box=[15, 14, 40, 40])
-    done = refine_slices(stack.backbone, stack.features, lambda _: box, [5, 8], control, known.__setitem__)
+
+    def nothing(index: int) -> np.ndarray:
+        return np.zeros_like(stack.truth[index])
+
+    done = refine_slices(stack.backbone, stack.features, nothing, lambda _: box, [5, 8], control, known.__setitem__)
     assert done
     assert list(known) == [5, 8]
     assert reports == [(0, 2), (1, 2), (2, 2)]
@@ -172,6 +176,27 @@ def test_slices_mend_themselves_one_by_one() -> None:
         assert found.improved
         wrong = [int((step.estimate.mask ^ stack.truth[index]).sum()) for step in (found.steps[0], found.best)]
         assert wrong[1] < wrong[0]
+
+
+@pytest.mark.parametrize("there", ["as good", "worse"])
+def test_what_is_there_stays_unless_it_is_clearly_worse(there: str) -> None:
+    stack = Stack(range(3, 13))
+    known: dict[int, Refinement] = {}
+    box = PixelPrompts(box=[15, 14, 40, 40])
+
+    def ask(mask: Callable[[int], np.ndarray]) -> Refinement:
+        refine_slices(stack.backbone, stack.features, mask, lambda _: box, [5], Control(), known.__setitem__)
+        return known[5]
+
+    free = ask(lambda n: np.zeros_like(stack.truth[n]))
+    present = free.best.estimate.mask.copy()
+    if there == "worse":
+        present[:, : np.flatnonzero(present.any(axis=0)).mean().astype(int)] = False
+    found = ask(lambda n: present)
+    assert found.improved == (there == "worse")
+    assert [step.prompts.box.tolist() for step in found.steps] == [step.prompts.box.tolist() for step in free.steps]
+    if there == "as good":
+        assert any("about as good" in step.reason for step in found.steps)
 
 
 def test_a_correction_reaches_so_far_and_nothing_beyond_changes() -> None:

@@ -94,7 +94,7 @@ def test_slices_mend_themselves_and_can_be_stepped_through(threshold_session: Ma
     session = threshold_session(volume)
     plane = slice_plane(volume.geometry, 0, 6)
     # A bad box, and what it made of the slice.
-    box = Box.on_plane(plane, (16, 14, 40, 40))
+    box = Box.on_plane(plane, (20, 14, 40, 40))
     session.add_prompt("rod", box)
     bad = session.segment("rod", plane).result().mask
     seen: list[RefinedSlice] = []
