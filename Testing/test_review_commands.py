@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from AutoPromptSAMLib import review_commands
 from AutoPromptSAMLib.geometry import Volume
 from AutoPromptSAMLib.images import load_segmentation, load_volume, save_segmentation
 from AutoPromptSAMLib.images.writer import write_voxels
+from AutoPromptSAMLib.loops.job import Job
 from AutoPromptSAMLib.session.local import LocalSession
 
 from .conftest import Run
@@ -134,34 +134,37 @@ def test_a_segmentation_of_another_image_is_refused(case: Case, run: Run, tmp_pa
 def test_ctrl_c_keeps_the_slices_that_are_done(
     case: Case, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked = 0
-    jobs = []
-    plain = ThresholdBackbone.encode
+    looked, reached, cancelled = 0, threading.Event(), threading.Event()
+    plain, start = ThresholdBackbone.encode, LocalSession.review
 
     def encode(backbone: ThresholdBackbone, images: list[np.ndarray]) -> object:
         nonlocal looked
         looked += 1
         if looked == 4:  # slice 9, as slices that are alike (3 to 5, 6 to 8) are encoded once
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-            deadline = time.monotonic() + 60
-            while not (jobs and jobs[0]._control.cancelled) and time.monotonic() < deadline:
-                time.sleep(0.01)
+            reached.set()
+            assert cancelled.wait(60)
         return plain(backbone, images)
 
-    start = LocalSession.review
+    class Interrupted:
+        """A job whose waiting is interrupted once, as Ctrl-C does."""
 
-    def review(session: LocalSession, *arguments: object, **more: object) -> object:
-        jobs.append(start(session, *arguments, **more))
-        return jobs[0]
+        def __init__(self, job: Job[Any]) -> None:
+            self.job = job
+
+        def result(self) -> object:
+            if not cancelled.is_set():
+                assert reached.wait(60)
+                raise KeyboardInterrupt
+            return self.job.result()
+
+        def cancel(self) -> None:
+            self.job.cancel()
+            cancelled.set()
 
     monkeypatch.setattr(ThresholdBackbone, "encode", encode)
-    monkeypatch.setattr(LocalSession, "review", review)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        unsure, refined = tmp_path / "unsure.nii.gz", tmp_path / "refined.seg.nrrd"
-        done = run("review", case.image, case.segmentation, "--object", "rod", "-o", unsure, "--refine", refined)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    monkeypatch.setattr(LocalSession, "review", lambda *given, **named: Interrupted(start(*given, **named)))
+    unsure, refined = tmp_path / "unsure.nii.gz", tmp_path / "refined.seg.nrrd"
+    done = run("review", case.image, case.segmentation, "--object", "rod", "-o", unsure, "--refine", refined)
     assert done.code == 130, done.err
     assert "least sure of 8 axial slices" in done.err
     assert "Interrupted" in done.err

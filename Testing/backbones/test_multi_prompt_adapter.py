@@ -10,7 +10,13 @@ import pytest
 import torch
 from segment_anything.modeling import ImageEncoderViT
 
-from AutoPromptSAMLib.backbones import PromptEmbedding
+from AutoPromptSAMLib.backbones import (
+    Backbone,
+    PromptEmbedding,
+    adapted_backbone,
+    load_backbone,
+    plain_backbone,
+)
 from AutoPromptSAMLib.backbones.multi_prompt_adapter import (
     AdaptedBackbone,
     AdapterConfig,
@@ -159,3 +165,30 @@ def test_other_prompts_join_as_they_do_with_the_plain_model() -> None:
     prompts = own.embed_prompts(features.frame, [BOX])
     memory = PromptEmbedding(torch.zeros(1, 0, 256), memory=torch.randn(1, 3, 256, generator=torch.Generator()))
     assert own.decode(features, prompts.join(memory)).low_res.shape == (1, 1, 64, 64)
+
+
+def test_the_shipped_adapter_finds_from_a_click_what_its_model_does_not(lite_weights: Path) -> None:
+    plain = load_backbone("lite-medsam", "cpu", lite_weights)
+    own = adapted_backbone(plain)
+    assert isinstance(own, AdaptedBackbone)
+    assert own.card == get_card("mpa-lite-medsam")
+    image, masks = scene(3, 128, 160)
+    features = plain.encode([image])
+    assert own.features_fingerprint == plain.features_fingerprint
+    for name, truth in masks.items():
+        row, col = (int(place.mean()) for place in np.nonzero(truth))
+        click = PixelPrompts(np.array([[col, row]]), np.array([1]))
+
+        def found(backbone: Backbone, click: PixelPrompts = click) -> np.ndarray:
+            low_res = backbone.decode(features, backbone.embed_prompts(features.frame, [click])).low_res[0, 0]
+            return backbone.upscale(low_res, features.frame).numpy() > 0
+
+        overlap = [2 * (mask & truth).sum() / (mask.sum() + truth.sum()) for mask in (found(plain), found(own))]
+        assert overlap[1] > max(0.6, overlap[0] + 0.15), name
+
+
+def test_only_the_published_weights_get_the_adapter(lite: Backbone) -> None:
+    assert adapted_backbone(lite) is lite  # another preprocessing than the card's
+    own = random_backbone()
+    assert adapted_backbone(own) is own
+    assert plain_backbone(adapted(own)) is own

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from AutoPromptSAMLib.backbones.multi_prompt_adapter import KIND as ADAPTER
 from AutoPromptSAMLib.backbones.tensor_file import read_tensors
 from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
 from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
 from AutoPromptSAMLib.prompters.proxy_prompt.weights import KIND
-from AutoPromptSAMLib.zoo.card import cards_folder, get_card
+from AutoPromptSAMLib.zoo.card import ModelCard, cards_folder, get_card, load_cards
 
 FILES = sorted(cards_folder().glob("proxy-prompt-*.safetensors"))
-MOST_BYTES = 15e6
+MOST_BYTES, MOST_ADAPTER_BYTES = 15e6, 10e6
 
 
 def test_the_default_model_has_general_weights() -> None:
@@ -35,5 +36,19 @@ def test_weights_fit_the_model_in_their_name_and_have_a_card(path: Path) -> None
     }
     assert all(value.isfinite().all() for value in tensors.values())
     text = path.with_suffix(".md").read_text(encoding="utf-8")
+    for heading in ("## Trained on", "## How well it does", "## Where it fails"):
+        assert heading in text
+
+
+@pytest.mark.parametrize("card", [card for card in load_cards().values() if card.adapter], ids=lambda card: card.name)
+def test_adapters_fit_the_model_in_their_card(card: ModelCard) -> None:
+    assert card.adapter is not None
+    header, tensors = read_tensors(card.adapter.path, ADAPTER)
+    assert header.sha256 == card.adapter.sha256
+    assert header.backbone == card.base
+    assert str(card.sha256) in header.fingerprint
+    assert card.adapter.path.stat().st_size <= MOST_ADAPTER_BYTES
+    assert all(value.isfinite().all() for value in tensors.values())
+    text = card.adapter.path.with_suffix(".md").read_text(encoding="utf-8")
     for heading in ("## Trained on", "## How well it does", "## Where it fails"):
         assert heading in text
