@@ -2,13 +2,18 @@
 
 The model's encoder and decoder stay frozen. Adapters behind the encoder are trained on embeddings that were computed
 once, so that a CPU is enough; those in its blocks need the encoder in every step and are not trained here.
+
+Labelled objects are few and alike. So that the adapter does not unlearn what they do not show, the plain model's own
+finds are learned, too: what it finds in a random box and finds again in the box of that (after Li and Hoiem 2016,
+Learning without Forgetting).
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +23,9 @@ from scipy import ndimage
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.ops import sigmoid_focal_loss
 
-from AutoPromptSAMLib.backbones.base import Features, Frame
+from AutoPromptSAMLib.backbones.base import Backbone, Features, Frame
 from AutoPromptSAMLib.backbones.multi_prompt_adapter import AdaptedBackbone
-from AutoPromptSAMLib.errors import PromptError
+from AutoPromptSAMLib.errors import Cancelled, PromptError
 from AutoPromptSAMLib.prompts import PixelPrompts
 from AutoPromptSAMLib.prompts.simulators import box_at_iou, click_at_centre, random_clicks, tight_box
 from AutoPromptSAMLib.training.learn import Control, schedule
@@ -32,7 +37,10 @@ logger = logging.getLogger(__name__)
 
 # All of these are choices. Shares of prompts: the paper names points and boxes without saying how often each.
 _BOX, _POINTS = 0.35, 0.25  # alone; the rest are both together
-_MADE_UP = 0.2  # of the objects, where there are labelled ones too; regions never get points alone
+_THINGS = 0.4  # of the objects, where the plain model found some
+_REGIONS = 0.2  # of the others, where there are labelled ones too; neither ever gets points alone
+_TRIES = 12  # random boxes of an image that things are looked for in
+_FOUND_AGAIN = 0.85  # Dice
 _TIGHT = 0.35  # of the boxes; the others have an IoU with the tight box of ``_LOOSE``
 _LOOSE = (0.4, 0.95)
 _SHAKE = 0.015  # of a side: how exact a tight box is
@@ -41,15 +49,22 @@ _NEGATIVE = 0.25  # of the prompts with points get background ones too
 _MOST_NEGATIVE = 3
 _PIECES = 3  # largest pieces of a mask that are objects of their own
 _AREA = (40, 0.6)  # pixels of 256 a side, and part of the image
+_MOST_THING = 0.8  # part of the image
 _TOGETHER = (2, 40)  # so many pieces are one object together, too
 _FOCAL = {"alpha": 0.25, "gamma": 2.0}
+
+LABEL, REGION_KIND, THING = "label", "region", "thing"
 
 
 @dataclass(frozen=True)
 class AdapterSettings:
-    """``images`` a step, each with ``prompts``; the running mean of the weights, by ``averaging``, is what is kept."""
+    """Training ends after ``minutes`` or ``steps``, whichever comes first.
+
+    A step has ``images``, each with ``prompts``; the running mean of the weights, by ``averaging``, is what is kept.
+    """
 
     minutes: float = 60.0
+    steps: int = 10**6
     images: int = 2
     prompts: int = 6
     learning_rate: float = 2e-3
@@ -59,10 +74,10 @@ class AdapterSettings:
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """An encoded image and the objects on it, each packed (``np.packbits``), with whether it is made up."""
+    """An encoded image and its objects: what kind each is (``LABEL``, ...), and its mask, packed (``np.packbits``)."""
 
     view: View
-    objects: tuple[tuple[bool, NDArray[np.uint8]], ...]
+    objects: tuple[tuple[str, NDArray[np.uint8]], ...]
 
     @property
     def side(self) -> int:
@@ -75,19 +90,56 @@ class Item:
         return bits.reshape(self.side, self.side).astype(bool)
 
 
-def items_of(source: Source) -> list[Item]:
-    """Every view of a source's shots that shows an object of a useful size: pieces of a label, and few together."""
+def items_of(
+    source: Source, plain: Backbone, rng: np.random.Generator, on_image: Callable[[], None] | None = None
+) -> list[Item]:
+    """Every view of a source's shots with the objects of a useful size: pieces of a label, few together, and things.
+
+    ``on_image`` is called before each view, and may raise to stop.
+    """
     found = []
     for shot in source.shots:
         for view in shot.views:
+            if on_image is not None:
+                on_image()
             objects = [
-                (name.startswith(REGION), np.packbits(mask))
+                (REGION_KIND if name.startswith(REGION) else LABEL, np.packbits(mask))
                 for name, label in zip(shot.objects, view.masks, strict=True)
                 for mask in _objects(label.numpy() >= 128, together=not name.startswith(REGION))
             ]
             if objects:
+                objects += [(THING, np.packbits(mask)) for mask in things(plain, view, rng)]
                 found.append(Item(view, tuple(objects)))
     return found
+
+
+def things(plain: Backbone, view: View, rng: np.random.Generator) -> list[NDArray[np.bool_]]:
+    """Masks (side, side) of what a model finds on an image in random boxes, and again in their own."""
+    side = int(view.image.shape[-1])
+    scale = side / view.frame.input_size
+    last = np.array([view.frame.resized_cols, view.frame.resized_rows]) * scale - 1
+    sizes = np.exp(rng.uniform(np.log(0.1), np.log(0.95), (_TRIES, 2))) * last
+    corners = rng.uniform(size=(_TRIES, 2)) * (last - sizes)
+    first = _found(plain, view, np.concatenate([corners, corners + sizes], 1))
+    first = [mask for mask in first if mask.sum() >= 2 * _AREA[0] * (side / 256) ** 2]
+    if not first:
+        return []
+    again = _found(plain, view, np.stack([tight_box(mask) for mask in first]))
+    return [
+        mask
+        for mask, before in zip(again, first, strict=True)
+        if 2 * (mask & before).sum() >= _FOUND_AGAIN * (mask.sum() + before.sum()) and mask.mean() <= _MOST_THING
+    ]
+
+
+def _found(plain: Backbone, view: View, boxes: NDArray[np.float64]) -> list[NDArray[np.bool_]]:
+    side = int(view.image.shape[-1])
+    frame = Frame.stretched(side, side, plain.card.input_size)
+    features = Features(view.embedding[None].to(plain.device).float(), frame)
+    with torch.no_grad():
+        logits = plain.decode(features, plain.embed_prompts(frame, [PixelPrompts(box=box) for box in boxes])).low_res
+        sized = torch.nn.functional.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
+    return list((sized[:, 0] > 0).cpu().numpy())
 
 
 def _objects(label: NDArray[np.bool_], together: bool) -> Iterator[NDArray[np.bool_]]:
@@ -153,23 +205,36 @@ def train_adapter(
 ) -> list[tuple[int, float]]:
     """Train an adapter in place for so many minutes; returns (step, loss) of every step.
 
-    A source is drawn by the root of the number of its images. Cancelled, it keeps what it has learned.
-    Raises PromptError when no image shows an object, or for adapters in the encoder's blocks.
+    A source is drawn by the root of the number of its images. Cancelled, it keeps what it has learned; before the
+    first step, Cancelled is raised. Raises PromptError when no image shows an object, or for adapters in the encoder's
+    blocks.
     """
     settings = settings or AdapterSettings()
     if backbone.config.places != "output":
         raise PromptError("Adapters in the encoder's blocks cannot be trained on encoded images; use the output's.")
-    pools = [pool for pool in map(items_of, sources) if pool]
+    rng = np.random.default_rng(settings.seed)
+    views, done = sum(len(shot.views) for source in sources for shot in source.shots), itertools.count()
+
+    def on_image() -> None:
+        if control is not None:
+            if control.cancelled:
+                raise Cancelled("Cancelled before anything was trained.")
+            control.report(next(done), views, "Looking for things")
+
+    pools = [pool for source in sources if (pool := items_of(source, backbone.plain, rng, on_image))]
     if not pools:
         raise PromptError("No image shows an object that is large enough; give other sets.")
     shares = np.sqrt([len(pool) for pool in pools])
-    rng = np.random.default_rng(settings.seed)
     parameters = backbone.train()
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate)
     mean = AveragedModel(backbone.own, multi_avg_fn=get_ema_multi_avg_fn(settings.averaging))
     history: list[tuple[int, float]] = []
     started = time.monotonic()
-    while (share := (time.monotonic() - started) / 60 / settings.minutes) < 1:
+
+    def done_share() -> float:
+        return max((time.monotonic() - started) / 60 / settings.minutes, len(history) / settings.steps)
+
+    while (share := done_share()) < 1:
         if control is not None:
             if control.cancelled:
                 break
@@ -194,17 +259,28 @@ def train_adapter(
 
 
 def _loss(backbone: AdaptedBackbone, item: Item, count: int, rng: np.random.Generator) -> torch.Tensor:
-    labelled = [n for n, (made_up, _) in enumerate(item.objects) if not made_up]
-    made_up = [n for n, (is_made_up, _) in enumerate(item.objects) if is_made_up]
     prompts, masks = [], []
     for _ in range(count):
-        among = labelled if labelled and (not made_up or rng.random() >= _MADE_UP) else made_up
-        index = among[int(rng.integers(len(among)))]
+        index = _drawn(item, rng)
         masks.append(item.mask(index))
-        prompts.append(draw_prompts(masks[-1], rng, item.objects[index][0]))
+        prompts.append(draw_prompts(masks[-1], rng, item.objects[index][0] != LABEL))
     # The masks lie on the encoder's square, padding included.
     frame = Frame.stretched(item.side, item.side, backbone.card.input_size)
     features = Features(item.view.embedding[None].to(backbone.device).float(), frame)
     logits = backbone.decode(features, backbone.embed_prompts(frame, prompts)).low_res[:, 0]
     truth = torch.as_tensor(np.stack(masks), dtype=torch.float32, device=logits.device)
     return adapter_loss(logits, torch.nn.functional.adaptive_avg_pool2d(truth, (logits.shape[-2], logits.shape[-1])))
+
+
+def _drawn(item: Item, rng: np.random.Generator) -> int:
+    """Which object is next."""
+    kinds = {
+        kind: [n for n, (own, _) in enumerate(item.objects) if own == kind] for kind in (LABEL, REGION_KIND, THING)
+    }
+    if kinds[THING] and rng.random() < _THINGS:
+        among = kinds[THING]
+    elif kinds[LABEL] and (not kinds[REGION_KIND] or rng.random() >= _REGIONS):
+        among = kinds[LABEL]
+    else:
+        among = kinds[REGION_KIND] or kinds[THING]
+    return among[int(rng.integers(len(among)))]

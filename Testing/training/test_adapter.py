@@ -10,19 +10,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from AutoPromptSAMLib.backbones.base import Features, Frame
 from AutoPromptSAMLib.backbones.multi_prompt_adapter import AdaptedBackbone, AdapterConfig
 from AutoPromptSAMLib.errors import PromptError
+from AutoPromptSAMLib.prompts.simulators import tight_box
 from AutoPromptSAMLib.training.adapter import (
+    LABEL,
+    REGION_KIND,
+    THING,
     AdapterSettings,
     adapter_loss,
     draw_prompts,
     items_of,
+    things,
     train_adapter,
 )
 from AutoPromptSAMLib.training.pool import REGION, Source
-from AutoPromptSAMLib.training.shots import Example, shots_of
+from AutoPromptSAMLib.training.shots import Example, View, shots_of
 
 from ..prompters.scenes import SIZE, random_backbone, scene
+from ..threshold_backbone import BRIGHT, DARK, ThresholdBackbone
 
 ROW, COL = np.mgrid[:SIZE, :SIZE]
 
@@ -67,10 +74,31 @@ def test_pieces_of_a_label_are_objects_of_their_own() -> None:
     speck = (ROW == 3) & (COL == 60)
     examples = [Example("a", "a", image, {"discs": two | speck, f"{REGION}1": two})]
     shots = shots_of(random_backbone(), examples, ("discs", f"{REGION}1"), SIZE, 1, 0)
-    (item,) = items_of(Source("made", tuple(shots)))
-    areas = sorted((made_up, int(item.mask(n).sum())) for n, (made_up, _) in enumerate(item.objects))
+    (item,) = items_of(Source("made", tuple(shots)), random_backbone(), np.random.default_rng(0))
+    areas = sorted((kind, int(item.mask(n).sum())) for n, (kind, _) in enumerate(item.objects) if kind != THING)
     first, second = int((np.hypot(ROW - 16, COL - 16) <= 8).sum()), int((np.hypot(ROW - 46, COL - 46) <= 6).sum())
-    assert areas == [(False, second), (False, first), (False, first + second + 1), (True, second), (True, first)]
+    assert areas == [
+        (LABEL, second),
+        (LABEL, first),
+        (LABEL, first + second + 1),
+        (REGION_KIND, second),
+        (REGION_KIND, first),
+    ]
+
+
+def test_things_are_what_is_found_again_in_its_own_box() -> None:
+    bright = np.hypot(ROW - 30, COL - 34) <= 14
+    grey = torch.from_numpy(np.where(bright, BRIGHT, DARK))[None].half()
+    frame = Frame(SIZE, SIZE, SIZE, SIZE, SIZE)
+    view = View(grey, frame, torch.zeros(3, SIZE, SIZE), torch.zeros(0, SIZE, SIZE))
+    found = [mask for seed in range(8) for mask in things(ThresholdBackbone(), view, np.random.default_rng(seed))]
+    assert len(found) > 10
+    for mask in found:
+        x0, y0, x1, y1 = tight_box(mask).astype(int)
+        assert (mask == (bright & (y0 <= ROW) & (y1 >= ROW) & (x0 <= COL) & (x1 >= COL))).all()
+    assert len({mask.tobytes() for mask in found}) > 5
+    dark = View(torch.zeros_like(grey), frame, view.image, view.masks)
+    assert things(ThresholdBackbone(), dark, np.random.default_rng(0)) == []
 
 
 def test_it_learns_and_the_model_stays_as_it_was() -> None:
@@ -78,11 +106,23 @@ def test_it_learns_and_the_model_stays_as_it_was() -> None:
     before = {name: tensor.clone() for name, tensor in plain.network.state_dict().items()}
     backbone = AdaptedBackbone(plain, replace(plain.card, name="adapted"))
     untrained = backbone.fingerprint
-    quick = AdapterSettings(minutes=0.35, images=1, prompts=3, learning_rate=1e-2, averaging=0.8)
-    history = train_adapter(backbone, [source()], quick)
-    losses = [loss for _, loss in history]
-    assert len(losses) >= 10
-    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.05
+    shots = source()
+    pool, rng = items_of(shots, plain, np.random.default_rng(0)), np.random.default_rng(1)
+    asked = [(item, n, draw_prompts(item.mask(n), rng)) for item in pool for n in range(2)]
+
+    def loss() -> float:
+        """Mean over prompts that are the same each time."""
+        losses = []
+        for item, n, prompts in asked:
+            features = Features(item.view.embedding[None].float(), Frame.stretched(SIZE, SIZE, SIZE))
+            logits = backbone.decode(features, backbone.embed_prompts(features.frame, [prompts])).low_res[:, 0]
+            losses.append(float(adapter_loss(logits, torch.from_numpy(item.mask(n))[None].float())))
+        return float(np.mean(losses))
+
+    first = loss()
+    quick = AdapterSettings(steps=50, images=1, prompts=3, learning_rate=1e-2, averaging=0.8)
+    assert len(train_adapter(backbone, [shots], quick)) == 50
+    assert loss() < first - 0.01
     assert backbone.fingerprint != untrained
     assert all(torch.equal(tensor, before[name]) for name, tensor in plain.network.state_dict().items())
     assert not any(parameter.requires_grad for parameter in backbone.own.parameters())
@@ -95,7 +135,7 @@ def test_cancelled_it_keeps_what_it_learned() -> None:
         @property
         def cancelled(self) -> bool:
             self.asked += 1
-            return self.asked > 2
+            return self.asked > 4  # two images are looked at first
 
         def report(self, done: int, total: int, text: str) -> None:
             assert 0 <= done < total
