@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from playwright.sync_api import expect
+from scipy import ndimage
 
 from AutoPromptSAMLib.images import load_volume
 
@@ -74,7 +75,9 @@ def test_a_bad_box_is_seen_mended_and_taken_back(desk: Desk, tmp_path: Path) -> 
     bits = load_volume(file).array
     assert 0.5 < bits[BAD].max() <= 1
     assert not bits[: FIRST - 1].any()
-    row, col = np.argwhere(bits[BAD] == bits[BAD].max())[0].tolist()
+    # In the middle of what is unsure, where no line is drawn.
+    depth = ndimage.distance_transform_edt(bits[BAD] > 0.3)
+    row, col = np.argwhere(depth == depth.max())[0].tolist()
     assert desk.wait_coloured("axial", (col, row, BAD)) >= 0
     desk.page.mouse.move(2, 2)
     desk.page.keyboard.press("h")
