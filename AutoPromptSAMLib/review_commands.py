@@ -147,7 +147,7 @@ def _print(about: dict[str, Any], rows: int) -> None:
     title = f"{about['object']}: the {len(shown)} least sure of {len(about['slices'])} {about['axis']} slices"
     table = Table("slice", f"{VIEWS[about['axis']]} (mm)", "expected Dice", "expected wrong voxels", "", title=title)
     for each in shown:
-        remark = "beside the end: does it go on here?" if each["is_empty"] else ""
+        remark = "past the end: does it go on here?" if each["is_empty"] else ""
         numbers = f"{each['mm']:.1f}", f"{each['expected_dice']:.2f}", f"{each['expected_wrong_voxels']:.0f}"
         table.add_row(str(each["slice"]), *numbers, remark)
     console.print(table)

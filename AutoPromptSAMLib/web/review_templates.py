@@ -30,7 +30,7 @@ RANKING = """
         :class="{'aps-active': r.index === SHOWN}" :title="r.text + '. Click: go there'"
         @click="trigger('slice_jump', [propagate_view, r.index])"><i :class="'aps-mark-sure-' + r.level"></i>
         <span>Slice <b>{{ r.index }}</b></span>
-        <span class="aps-soft">{{ r.position }}{{ r.beside ? ', beside the end' : '' }}</span>
+        <span class="aps-soft">{{ r.position }}{{ r.beside ? ', past the end' : '' }}</span>
         <span class="aps-spring"></span><span>{{ r.percent }} %</span></button></li></ul>
   <p v-else-if="phase !== 'propagating'" class="aps-soft">No slice is left to look at.</p>
   <div class="aps-examples-buttons">
