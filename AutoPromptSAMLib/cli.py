@@ -61,7 +61,9 @@ def main() -> None:
     except (KeyboardInterrupt, Cancelled, SystemExit) as end:
         if isinstance(end, SystemExit) and end.code != INTERRUPTED:  # with which typer answers Ctrl-C
             raise
-        console.print("Interrupted; run the same command again to go on from here.", style="yellow")
+        ended = isinstance(end, Cancelled) and not end.goes_on
+        text = str(end) if ended else "Interrupted; run the same command again to go on from here."
+        console.print(text, style="yellow", soft_wrap=True)
         sys.exit(INTERRUPTED)
     except AutoPromptSAMError as error:
         console.print(Text.assemble(("Error:", "red"), f" {error}"), soft_wrap=True)

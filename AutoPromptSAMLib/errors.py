@@ -30,4 +30,8 @@ class StorageError(AutoPromptSAMError):
 
 
 class Cancelled(AutoPromptSAMError):  # noqa: N818 - it is an outcome, not a fault
-    """The user cancelled; what was finished before is kept."""
+    """The user cancelled; what was finished before is kept, and doing the same again ``goes_on`` from there or not."""
+
+    def __init__(self, message: str, goes_on: bool = True) -> None:
+        super().__init__(message)
+        self.goes_on = goes_on

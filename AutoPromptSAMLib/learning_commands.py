@@ -183,13 +183,13 @@ def train_adapter(
         history = adapter.train_adapter(backbone, sources, settings, stopper)
         cancelled = stopper.cancelled
     if not history:
-        raise Cancelled("Cancelled before anything was trained.")
+        raise Cancelled("Cancelled before anything was trained.", goes_on=False)
     sets = {source.name: len(source.shots) for source in sources}
     digest = backbone.save(output, {"sets": sets, "steps": len(history), "loss": history[-1][1], "seed": seed})
     console.print(f"{len(history)} steps; SHA-256 for the card: {digest}")
     typer.echo(str(output))
     if cancelled:
-        raise Cancelled("Cancelled; what was trained so far is in the file.")
+        raise Cancelled("Cancelled; what was trained so far is in the file, and ends there.", goes_on=False)
 
 
 def _gathered(backbone: Backbone, data: Path, views: int, seed: int) -> list[Source]:

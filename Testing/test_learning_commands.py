@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from AutoPromptSAMLib import learning_commands
+from AutoPromptSAMLib.backbones.multi_prompt_adapter import load_adapted
+from AutoPromptSAMLib.training import adapter
 from AutoPromptSAMLib.training.preview import Preview
 
 from .conftest import Run
@@ -89,3 +94,30 @@ def test_a_picture_that_cannot_be_written_stops_nothing_and_is_told_once(
     write(Preview(1, 2, 0.5, "a", image, truth, truth))
     write(Preview(2, 2, 0.5, "a", image, truth, truth))
     assert capsys.readouterr().err.count("without its picture") == 1
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_an_adapter_is_trained_and_loads_again(
+    run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    train = adapter.train_adapter
+
+    def short(*given: Any) -> Any:
+        backbone, sources, settings, control = given
+        control.cancelled = False
+        history = train(backbone, sources, replace(settings, steps=2, images=1, prompts=2), control)
+        control.cancelled = ended  # as Ctrl-C sets it
+        return history
+
+    monkeypatch.setattr(adapter, "train_adapter", short)
+    output = tmp_path / "mpa.safetensors"
+    outcome = run("train-adapter", "--data", data, "-o", output)
+    assert outcome.code == (130 if ended else 0), outcome.err
+    assert outcome.out.strip() == str(output)
+    assert ("what was trained so far is in the file" in outcome.err) == ended
+    assert "Interrupted" not in outcome.err
+    plain = random_backbone()
+    digest = re.search(r"[0-9a-f]{64}", outcome.err)
+    assert digest is not None
+    own = load_adapted(output, plain, plain.card, digest[0])
+    assert own.fingerprint != plain.fingerprint

@@ -218,7 +218,7 @@ def train_adapter(
     def on_image() -> None:
         if control is not None:
             if control.cancelled:
-                raise Cancelled("Cancelled before anything was trained.")
+                raise Cancelled("Cancelled before anything was trained.", goes_on=False)
             control.report(next(done), views, "Looking for things")
 
     pools = [pool for source in sources if (pool := items_of(source, backbone.plain, rng, on_image))]
