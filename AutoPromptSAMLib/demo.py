@@ -99,8 +99,8 @@ def run_demo(out: Path, model: str, device: str, console: Console) -> Path:
     overview_picture(volume, masks, dict(scores), boxes, picture, "Sample CT: one box an organ")
     console.print(table)
     console.print(
-        f"Took {time.perf_counter() - started:.0f} s. Look at [bold]{picture}[/]; open [bold]{out / 'demo.mrb'}[/] or "
-        f"[bold]{out / 'demo.seg.nrrd'}[/] in 3D Slicer.",
+        f"Took {time.perf_counter() - started:.0f} s. Look at {picture}; open {out / 'demo.mrb'} or "
+        f"{out / 'demo.seg.nrrd'} in 3D Slicer.",
         soft_wrap=True,
     )
     return out / "demo.mrb"
