@@ -27,14 +27,13 @@ FLOORS: list[tuple[str, list[str]]] = [
     ("models", ["supports"]),
     ("loops", ["loops"]),
     ("session", ["session"]),
+    ("commands", ["command_prompts", "console"]),
     ("evaluation", ["evaluation"]),
     ("mrml", ["mrml"]),
     ("hosts", ["picture", "web"]),
     (
         "hosts",
         [
-            "command_prompts",
-            "console",
             "demo",
             "doctor",
             "learning_commands",

@@ -15,6 +15,7 @@ The adapted model is a backbone of its own beside the plain one, whose weights i
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -52,9 +53,9 @@ class AdapterConfig:
     """
 
     places: str = "output"
-    width: int = 64
-    depth: int = 2
-    kernel: int = 3
+    width: int = 96
+    depth: int = 4
+    kernel: int = 5
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> AdapterConfig:
@@ -149,6 +150,8 @@ class AdaptedBackbone(SamBackbone):
         # Beside the network, so that training them does not count as a change of it.
         self._behind = nn.Sequential(*behind).to(plain.device).requires_grad_(False)
         self._inside = inside.to(plain.device).requires_grad_(False)
+        self._in_training = False
+        self._last: tuple[weakref.ref[torch.Tensor], torch.Tensor] | None = None
         self._name()
 
     def _name(self) -> None:
@@ -189,8 +192,21 @@ class AdaptedBackbone(SamBackbone):
         multimask: bool = False,
     ) -> Decoded:
         """See ``Backbone.decode``."""
-        seen = self._behind(features.embedding.to(self.device))
+        seen = self._adapted(features.embedding)
         return super().decode(replace(features, embedding=seen), embedding, image_index, multimask)
+
+    def _adapted(self, embedding: torch.Tensor) -> torch.Tensor:
+        """What the adapters make of an embedding; kept for the last one: an image is decoded many times in a row, and
+        this is a fifth of a decode's time (17 of 90 ms on 2 CPU cores).
+        """
+        if self._in_training:
+            behind: torch.Tensor = self._behind(embedding.to(self.device))
+            return behind
+        kept = self._last
+        if kept is None or kept[0]() is not embedding:
+            kept = (weakref.ref(embedding), self._behind(embedding.to(self.device)))
+            self._last = kept
+        return kept[1]
 
     def _decode_batch(
         self,
@@ -208,6 +224,7 @@ class AdaptedBackbone(SamBackbone):
         Switched off, the fingerprints become those of the weights as they are then.
         """
         parameters = list(self.own.parameters())
+        self._in_training, self._last = on, None
         for parameter in parameters:
             parameter.requires_grad_(on)
         if not on:

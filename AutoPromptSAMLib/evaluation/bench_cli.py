@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from AutoPromptSAMLib.console import console
 from AutoPromptSAMLib.errors import Cancelled
+from AutoPromptSAMLib.evaluation.commands import measuring_bar, names
 from AutoPromptSAMLib.evaluation.proxy import cli as proxy_cli
 from AutoPromptSAMLib.evaluation.speed import cli as speed_cli
 from AutoPromptSAMLib.evaluation.uncertainty import cli as uncertainty_cli
@@ -27,7 +26,6 @@ bench.command()(proxy_cli.proxy)
 bench.command()(uncertainty_cli.uncertainty)
 bench.command()(speed_cli.speed)
 bench.command()(speed_cli.docs)
-console = Console(stderr=True)
 
 PROMPTS = "box,click,clicks-3"
 MOST_OBJECTS = 12  # of a dataset that --list names
@@ -74,13 +72,13 @@ def quality(
         return
     if not no_plots:
         need_matplotlib()  # better now than after an hour
-    models = _names(model)
+    models = names(model)
     settings = runner.make_settings(
         datasets,
         models,
-        _names(prompts),
-        _names(method),
-        objects=_names(objects),
+        names(prompts),
+        names(method),
+        objects=names(objects),
         limit=limit,
         seed=seed,
         device=device,
@@ -88,7 +86,7 @@ def quality(
     for name in models:
         _fetch(name)
     plan = runner.Plan(settings, tuple(datasets), out, cache_folder=home() / "embeddings")
-    with _bar() as report:
+    with measuring_bar() as report:
         outcome = runner.run(plan, workers, report)
     with console.status("Writing the report"):
         records = publish(plan, outcome, shlex.join(["autopromptsam", *sys.argv[1:]]), not no_plots)
@@ -99,7 +97,9 @@ def quality(
         table.add_row(record.dataset, record.object, record.model, record.method, record.prompt, str(record.n), spread)
     console.print(table)
     if outcome.unusable:
-        console.print(f"[yellow]{len(outcome.unusable)} things were not measured; {out / 'report.md'} says why.[/]")
+        console.print(
+            f"{len(outcome.unusable)} things were not measured; {out / 'report.md'} says why.", style="yellow"
+        )
     if not outcome.complete:
         raise Cancelled("Cancelled; what was finished before is kept.")
     typer.echo(str(out / "report.md"))
@@ -133,20 +133,7 @@ def _list(datasets: list[Dataset]) -> None:
         )  # fmt: skip
     Console().print(table)
     for text in refused:
-        console.print(f"[yellow]{text}[/]", soft_wrap=True)
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar in images; what is being done stands beside it."""
-    columns = (TextColumn("Measuring"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[what]}"), console=console, transient=True) as bar:
-        task = bar.add_task("", total=None, what="")
-        yield lambda done, total, what: bar.update(task, completed=done, total=total, what=what)
-
-
-def _names(text: str) -> list[str]:
-    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+        console.print(text, style="yellow", soft_wrap=True)
 
 
 def _fetch(name: str) -> None:

@@ -15,8 +15,10 @@ from AutoPromptSAMLib.evaluation.proxy import report as proxy_report
 from AutoPromptSAMLib.evaluation.quality import records
 from AutoPromptSAMLib.evaluation.quality import report as quality_report
 from AutoPromptSAMLib.evaluation.quality.records import BenchError, Record, Statistics, Unusable
+from AutoPromptSAMLib.evaluation.run_folder import RESULTS_NAME
+from AutoPromptSAMLib.evaluation.speed import records as speed_records
 from AutoPromptSAMLib.evaluation.speed import report as speed_report
-from AutoPromptSAMLib.evaluation.speed.records import RESULTS_NAME, SCHEMA, SpeedRun
+from AutoPromptSAMLib.evaluation.speed.records import SpeedRun
 from AutoPromptSAMLib.evaluation.uncertainty import records as uncertainty_records
 from AutoPromptSAMLib.evaluation.uncertainty import report as uncertainty_report
 
@@ -49,12 +51,9 @@ def write_page(
         )
     text = page(
         [_read(folder / QUALITY_NAME, records.SCHEMA, "quality") for folder in quality],
-        [_read(folder / RESULTS_NAME, SCHEMA, "speed") for folder in speed],
-        [_read(folder / proxy_records.RESULTS_NAME, proxy_records.SCHEMA, "proxy") for folder in proxy],
-        [
-            _read(folder / uncertainty_records.RESULTS_NAME, uncertainty_records.SCHEMA, "uncertainty")
-            for folder in uncertainty
-        ],
+        [_read(folder / speed_records.RESULTS_NAME, speed_records.SCHEMA, "speed") for folder in speed],
+        [_read(folder / RESULTS_NAME, proxy_records.SCHEMA, "proxy") for folder in proxy],
+        [_read(folder / RESULTS_NAME, uncertainty_records.SCHEMA, "uncertainty") for folder in uncertainty],
     )
     with atomic_path(out) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -31,8 +31,6 @@ from AutoPromptSAMLib.refiners.expected import wrong_probability
 if TYPE_CHECKING:
     from AutoPromptSAMLib.backbones import Backbone, Features
 
-# Slices on both sides of a corrected one that are run again, unless somebody says otherwise. A choice.
-REACH = 5
 # How much better, in expected Dice, a refined mask must be than the one that is there: the model finds its own answer
 # a little better than any other, also where the other is right (a well segmented kidney of the sample CT lost 3 points
 # of 3D Dice without this). A choice.

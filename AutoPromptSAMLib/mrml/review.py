@@ -19,13 +19,12 @@ from AutoPromptSAMLib.mrml.steps import Step
 from AutoPromptSAMLib.prompts import PERSON, Box, MaskPrompt
 from AutoPromptSAMLib.prompts.types import new_id
 from AutoPromptSAMLib.session.protocol import (
+    REACH,
     PropagationResult,
     RefinedSlice,
     RefineResult,
 )
 from AutoPromptSAMLib.session.seeds import seed_slices
-
-REACH = 5  # slices on either side of a correction that are found anew; the session's own default
 
 
 class Reviewing(Looking):

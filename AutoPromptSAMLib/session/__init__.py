@@ -2,6 +2,7 @@
 
 from AutoPromptSAMLib.session.grey import GreyCrop
 from AutoPromptSAMLib.session.protocol import (
+    REACH,
     AutomaticResult,
     PropagationResult,
     RefinedSlice,
@@ -14,6 +15,7 @@ from AutoPromptSAMLib.session.protocol import (
 )
 
 __all__ = [
+    "REACH",
     "AutomaticResult",
     "GreyCrop",
     "PropagationResult",

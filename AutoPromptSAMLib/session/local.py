@@ -15,7 +15,6 @@ from AutoPromptSAMLib.geometry import Crop, Plane, Volume, paste_mask, slab_thic
 from AutoPromptSAMLib.intensity import IntensityMapping
 from AutoPromptSAMLib.loops.job import Control, Job, Progress, Worker
 from AutoPromptSAMLib.loops.memory import SliceMemory
-from AutoPromptSAMLib.loops.review import REACH
 from AutoPromptSAMLib.loops.slice import segment_slice
 from AutoPromptSAMLib.prompts import MaskPrompt, Prompt, PromptSet, Source, on_plane
 from AutoPromptSAMLib.prompts.file import PromptFile
@@ -25,6 +24,7 @@ from AutoPromptSAMLib.session.image import SessionImage
 from AutoPromptSAMLib.session.learning import LearningResult, learn_from
 from AutoPromptSAMLib.session.propagation import SliceStack, no_prompts, propagate_prompts
 from AutoPromptSAMLib.session.protocol import (
+    REACH,
     AutomaticResult,
     PropagationResult,
     RefinedSlice,

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.supports import SupportSet
     from AutoPromptSAMLib.training.preview import Preview
 
+# Slices on both sides of a corrected one that are found anew, unless somebody says otherwise. A choice.
+REACH = 5
+
 
 @dataclass(frozen=True, eq=False)
 class SliceResult:
@@ -335,7 +338,7 @@ class Session(Protocol):
         mask: Crop,
         index: int,
         axis: int | None = None,
-        reach: int = 5,
+        reach: int = REACH,
         on_slice: Callable[[int, Crop], None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         on_done: Callable[[Job[PropagationResult]], None] | None = None,

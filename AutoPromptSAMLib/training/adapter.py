@@ -11,7 +11,6 @@ Learning without Forgetting).
 from __future__ import annotations
 
 import itertools
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,8 +31,6 @@ from AutoPromptSAMLib.training.learn import Control, schedule
 from AutoPromptSAMLib.training.losses import dice_loss
 from AutoPromptSAMLib.training.pool import REGION, Source
 from AutoPromptSAMLib.training.shots import View
-
-logger = logging.getLogger(__name__)
 
 # All of these are choices. Shares of prompts: the paper names points and boxes without saying how often each.
 _BOX, _POINTS = 0.35, 0.25  # alone; the rest are both together

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from AutoPromptSAMLib.errors import AutoPromptSAMError, PromptError
 from AutoPromptSAMLib.mrml.probe import slice_position
 from AutoPromptSAMLib.mrml.reports import sure_level
-from AutoPromptSAMLib.mrml.review import REACH
 from AutoPromptSAMLib.mrml.uncertainty_nodes import COLORS
 from AutoPromptSAMLib.prompts import Box, Point, Prompt
+from AutoPromptSAMLib.session import REACH
 from AutoPromptSAMLib.web.panel import Panel
 from AutoPromptSAMLib.web.prompts_panel import VIEWS
 from AutoPromptSAMLib.web.review_templates import PANEL

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from AutoPromptSAMLib.console import console
 from AutoPromptSAMLib.errors import Cancelled
-
-console = Console(stderr=True)
+from AutoPromptSAMLib.evaluation.commands import measuring_bar, names, numbers
 
 
 def proxy(
@@ -49,19 +45,20 @@ def proxy(
     from AutoPromptSAMLib.datasets import find_datasets
     from AutoPromptSAMLib.evaluation.environment import weights
     from AutoPromptSAMLib.evaluation.proxy import parts as work
-    from AutoPromptSAMLib.evaluation.proxy.records import REPORT_NAME, Settings
+    from AutoPromptSAMLib.evaluation.proxy.records import Settings
     from AutoPromptSAMLib.evaluation.proxy.report import publish
     from AutoPromptSAMLib.evaluation.proxy.runner import Plan, run
     from AutoPromptSAMLib.evaluation.quality.plots import need_matplotlib
+    from AutoPromptSAMLib.evaluation.run_folder import REPORT_NAME
     from AutoPromptSAMLib.zoo import ensure, get_card, home
 
     if start not in ("scratch", "general"):
         raise typer.BadParameter("choose scratch or general", param_hint="--start")
     if not no_plots:
         need_matplotlib()  # better now than after an hour
-    models = _names(model)
+    models = names(model)
     asked = work.Asked(
-        work.expanded(_names(parts)), models, numbers(seeds), _names(objects), supports, start == "scratch"
+        work.expanded(names(parts)), models, numbers(seeds), names(objects), supports, start == "scratch"
     )
     settings = Settings(
         weights(models), minutes or None, steps or None, limit, supports, start, device, __version__
@@ -71,37 +68,11 @@ def proxy(
         with console.status(f"Looking for {name}"):
             ensure(get_card(name))
     plan = Plan(settings, asked, tuple(datasets), out, home() / "embeddings")
-    with _bar() as report:
+    with measuring_bar() as report:
         outcome = run(plan, report)
     with console.status("Writing the report"):
         text = publish(plan, outcome, shlex.join(["autopromptsam", *sys.argv[1:]]), not no_plots)
-    console.print(text, markup=False, soft_wrap=True)
+    console.print(text, soft_wrap=True)
     if not outcome.complete:
         raise Cancelled("Cancelled; what was finished before is kept.")
     typer.echo(str(out / REPORT_NAME))
-
-
-def numbers(text: str) -> tuple[int, ...]:
-    """The seeds that "0-4" or "0,2" means. Raises typer.BadParameter."""
-    found: list[int] = []
-    for part in _names(text):
-        first, _, last = part.partition("-")
-        if not first.isdigit() or (last and not last.isdigit()) or part.endswith("-"):
-            raise typer.BadParameter(f'"{text}" is no list of seeds such as 0-4 or 0,2', param_hint="--seeds")
-        found += range(int(first), int(last or first) + 1)
-    if not found:
-        raise typer.BadParameter("give at least one seed, such as 0", param_hint="--seeds")
-    return tuple(dict.fromkeys(found))
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar in runs; what is being done stands beside it."""
-    columns = (TextColumn("Measuring"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.fields[what]}"), console=console, transient=True) as bar:
-        task = bar.add_task("", total=None, what="")
-        yield lambda done, total, what: bar.update(task, completed=done, total=total, what=what)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))

@@ -16,8 +16,9 @@ from AutoPromptSAMLib.evaluation.proxy.draws import (
     general_sets,
     objects_of,
 )
-from AutoPromptSAMLib.evaluation.proxy.records import APART, GENERAL, Run, Unmeasured
+from AutoPromptSAMLib.evaluation.proxy.records import APART, GENERAL, Run
 from AutoPromptSAMLib.evaluation.quality.records import BenchError
+from AutoPromptSAMLib.evaluation.run_folder import Unmeasured
 from AutoPromptSAMLib.prompters.proxy_prompt.config import ProxyPromptConfig
 
 CLAIMS = ("c1", "c2", "c3", "c4")

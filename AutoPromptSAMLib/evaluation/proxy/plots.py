@@ -13,7 +13,7 @@ from AutoPromptSAMLib.evaluation.proxy import summary
 from AutoPromptSAMLib.evaluation.proxy.contenders import CONTENDERS
 from AutoPromptSAMLib.evaluation.proxy.records import Record
 from AutoPromptSAMLib.evaluation.proxy.summary import Figure
-from AutoPromptSAMLib.evaluation.quality.plots import need_matplotlib
+from AutoPromptSAMLib.evaluation.quality.plots import canvas, need_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,21 +42,12 @@ def draw(records: Sequence[Record], costs: Mapping[str, Sequence[Mapping[str, An
         "cost": _cost(costs),
     }
     found = {}
-    for part, canvas in made.items():
-        if canvas is not None:
+    for part, picture in made.items():
+        if picture is not None:
             found[part] = f"{part}.png"
             with atomic_path(folder / found[part]) as temporary:
-                canvas.savefig(temporary, dpi=110)
+                picture.savefig(temporary, dpi=110)
     return found
-
-
-def _canvas(width: float, height: float) -> Canvas:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Canvas
-
-    canvas = Canvas(figsize=(min(max(width, 7), 30), min(height, 30)), layout="constrained")
-    FigureCanvasAgg(canvas)
-    return canvas
 
 
 def _bars(axes: Axes, names: Sequence[str], groups: Groups, colours: Sequence[str]) -> None:
@@ -86,8 +77,8 @@ def _several(keys: Sequence[summary.Key]) -> bool:
 def _shots(rows: Sequence[summary.ShotsRow]) -> Canvas | None:
     if not rows:
         return None
-    canvas = _canvas(2 + 1.1 * len(rows), 4)
-    axes = canvas.subplots()
+    picture = canvas(max(2 + 1.1 * len(rows), 7), 4)
+    axes = picture.subplots()
     several = _several([row.key for row in rows])
     groups = {name: [row.figures.get(name) for row in rows] for name in CONTENDERS}
     _bars(axes, [_label(row.key, several) for row in rows], groups, list(COLOURS.values()))
@@ -95,16 +86,16 @@ def _shots(rows: Sequence[summary.ShotsRow]) -> Canvas | None:
         if row.target is not None:
             axes.plot([number - 0.4, number + 0.4], [row.target] * 2, color=TARGET, linestyle="--", linewidth=1)
     axes.plot([], [], color=TARGET, linestyle="--", label="target of proxy")
-    canvas.legend(loc="outside lower center", ncols=5, fontsize=8)
+    picture.legend(loc="outside lower center", ncols=5, fontsize=8)
     axes.set_title("16 shots: mean over seeds (whiskers: lowest and highest seed)", fontsize=10)
-    return canvas
+    return picture
 
 
 def _curves(over_shots: Sequence[summary.Curve], over_supports: Sequence[summary.Curve]) -> Canvas | None:
     if not (over_shots or over_supports):
         return None
-    canvas = _canvas(9, 4)
-    panels = canvas.subplots(1, 2, sharey=True)
+    picture = canvas(9, 4)
+    panels = picture.subplots(1, 2, sharey=True)
     for axes, curves, title in (
         (panels[0], over_shots, "shots learned from (M)"),
         (panels[1], over_supports, "supports that prompt (G)"),
@@ -123,14 +114,14 @@ def _curves(over_shots: Sequence[summary.Curve], over_supports: Sequence[summary
         if curves:
             axes.legend(fontsize=8)
     panels[0].set_ylabel("Dice (± sd over seeds)")
-    return canvas
+    return picture
 
 
 def _spreads(rows: Sequence[summary.SpreadRow]) -> Canvas | None:
     if not rows:
         return None
-    canvas = _canvas(2 + 1.5 * len(rows), 4)
-    axes = canvas.subplots()
+    picture = canvas(max(2 + 1.5 * len(rows), 7), 4)
+    axes = picture.subplots()
     several = _several([row.key for row in rows])
     for side, name in ((-0.15, "proxy"), (0.15, "persam")):
         for number, row in enumerate(rows):
@@ -145,14 +136,14 @@ def _spreads(rows: Sequence[summary.SpreadRow]) -> Canvas | None:
     axes.grid(axis="y", alpha=0.3)
     axes.legend(fontsize=8)
     axes.set_title("Five single supports, a line for each seed", fontsize=10)
-    return canvas
+    return picture
 
 
 def _swaps(rows: Sequence[summary.SwapRow]) -> Canvas | None:
     if not rows:
         return None
-    canvas = _canvas(2 + 1.6 * len(rows), 4)
-    axes = canvas.subplots()
+    picture = canvas(max(2 + 1.6 * len(rows), 7), 4)
+    axes = picture.subplots()
     several = _several([row.key for row in rows])
     groups: Groups = {
         "with the object of the mask": [row.found for row in rows],
@@ -161,30 +152,30 @@ def _swaps(rows: Sequence[summary.SwapRow]) -> Canvas | None:
     }
     colours = [COLOURS["proxy"], "#CC79A7", COLOURS["true-box"]]
     _bars(axes, [_label(row.key, several) for row in rows], groups, colours)
-    canvas.legend(loc="outside lower center", ncols=3, fontsize=8)
+    picture.legend(loc="outside lower center", ncols=3, fontsize=8)
     axes.set_title("One network, asked with the mask of", fontsize=10)
-    return canvas
+    return picture
 
 
 def _ablations(rows: Sequence[summary.AblationRow]) -> Canvas | None:
     if not rows:
         return None
-    canvas = _canvas(2 + 1.4 * len(rows), 4)
-    axes = canvas.subplots()
+    picture = canvas(max(2 + 1.4 * len(rows), 7), 4)
+    axes = picture.subplots()
     several = _several([row.key for row in rows])
     variants = list(dict.fromkeys(variant for row in rows for variant in row.variants))
     groups = {variant or "whole": [row.variants.get(variant) for row in rows] for variant in variants}
     colours = ["#D55E00", "#56B4E9", "#E69F00", "#999999"]
     _bars(axes, [_label(row.key, several) for row in rows], groups, colours)
-    canvas.legend(loc="outside lower center", ncols=4, fontsize=8)
-    return canvas
+    picture.legend(loc="outside lower center", ncols=4, fontsize=8)
+    return picture
 
 
 def _general(rows: Sequence[summary.SetRow]) -> Canvas | None:
     if not rows:
         return None
-    canvas = _canvas(7, 1.5 + 0.28 * len(rows))
-    axes = canvas.subplots()
+    picture = canvas(7, 1.5 + 0.28 * len(rows))
+    axes = picture.subplots()
     several = _several([row.key for row in rows])
     for name in CONTENDERS:
         places = [(row.figures[name].mean, number) for number, row in enumerate(rows) if name in row.figures]
@@ -196,16 +187,16 @@ def _general(rows: Sequence[summary.SetRow]) -> Canvas | None:
     axes.set_xlim(0, 1)
     axes.set_xlabel("Dice")
     axes.grid(alpha=0.3)
-    canvas.legend(loc="outside lower center", ncols=4, fontsize=8)
+    picture.legend(loc="outside lower center", ncols=4, fontsize=8)
     axes.set_title("General weights, one support, nothing learned", fontsize=10)
-    return canvas
+    return picture
 
 
 def _cost(costs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Canvas | None:
     if not costs:
         return None
-    canvas = _canvas(9, 4)
-    panels = canvas.subplots(1, 2)
+    picture = canvas(9, 4)
+    panels = picture.subplots(1, 2)
     for number, (model, rows) in enumerate(costs.items()):
         for way in dict.fromkeys(row["way"] for row in rows):
             own = [row for row in rows if row["way"] == way]
@@ -222,5 +213,5 @@ def _cost(costs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Canvas | None:
         axes.set_title(title, fontsize=10)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
-    canvas.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
-    return canvas
+    picture.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+    return picture

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from AutoPromptSAMLib.atomic import atomic_path
-from AutoPromptSAMLib.evaluation import environment
+from AutoPromptSAMLib.evaluation import run_folder
 from AutoPromptSAMLib.evaluation.proxy import summary
 from AutoPromptSAMLib.evaluation.proxy.contenders import CONTENDERS
 from AutoPromptSAMLib.evaluation.proxy.draws import MOST_SHOTS
-from AutoPromptSAMLib.evaluation.proxy.records import REPORT_NAME, RESULTS_NAME, SCHEMA, Record, Unmeasured
+from AutoPromptSAMLib.evaluation.proxy.records import SCHEMA, Record
 from AutoPromptSAMLib.evaluation.proxy.runner import Outcome, Plan
-from AutoPromptSAMLib.evaluation.proxy.summary import Curve, Figure
+from AutoPromptSAMLib.evaluation.proxy.summary import Curve, figure_text
 from AutoPromptSAMLib.evaluation.quality.report import table
 
 METHOD = """\
@@ -40,27 +38,18 @@ def publish(plan: Plan, outcome: Outcome, command: str, with_plots: bool = True)
         "schema": SCHEMA,
         "command": command,
         "settings": plan.settings.to_json(),
-        "environment": {
-            "machine": environment.machine(),
-            "versions": environment.versions(),
-            "engines": outcome.engines,
-        },
         "complete": outcome.complete,
         "records": [record.to_json() for record in outcome.records],
         "cost": outcome.costs,
         "unmeasured": [vars(entry) for entry in outcome.unmeasured],
     }
-    with atomic_path(plan.folder / RESULTS_NAME) as temporary:
-        temporary.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
-    pictures: dict[str, str] = {}
-    if with_plots:
+
+    def pictures() -> dict[str, str]:
         from AutoPromptSAMLib.evaluation.proxy.plots import draw
 
-        pictures = draw(outcome.records, outcome.costs, plan.folder)
-    text = markdown(content, pictures)
-    with atomic_path(plan.folder / REPORT_NAME) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return text
+        return draw(outcome.records, outcome.costs, plan.folder)
+
+    return run_folder.publish(plan.folder, content, outcome.engines, markdown, pictures if with_plots else None)
 
 
 def markdown(content: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -> str:
@@ -102,7 +91,7 @@ def markdown(content: Mapping[str, Any], pictures: Mapping[str, str] | None = No
             lines += [*section, ""]
             if part in pictures:
                 lines += [f"![{part}]({pictures[part]})", ""]
-    unmeasured = [Unmeasured(**entry) for entry in content["unmeasured"]]
+    unmeasured = [run_folder.Unmeasured(**entry) for entry in content["unmeasured"]]
     if unmeasured:
         body = [[entry.part, entry.what, entry.reason] for entry in unmeasured]
         lines += ["## Not measured", "", *table(["part", "what", "why"], body), ""]
@@ -117,7 +106,7 @@ def _shots(records: Sequence[Record], supports: int) -> list[str]:
     body = []
     for row in rows:
         model, dataset, name = row.key
-        line = [model, f"{dataset}: {name}", *(_figure(row.figures.get(each)) for each in CONTENDERS)]
+        line = [model, f"{dataset}: {name}", *(figure_text(row.figures.get(each)) for each in CONTENDERS)]
         line += [str(row.figures["proxy"].n) if "proxy" in row.figures else ""]
         line += ["" if row.target is None else f"{row.target:.2f}", row.verdict]
         line += ["" if row.minutes is None else f"{row.minutes:.1f} min", row.start]
@@ -154,7 +143,7 @@ def _curves(records: Sequence[Record]) -> list[str]:
 
 def _curve(curve: Curve, counts: Sequence[int]) -> list[str]:
     model, dataset, name = curve.key
-    cells = [_figure(curve.points.get(count)) for count in counts]
+    cells = [figure_text(curve.points.get(count)) for count in counts]
     return [model, f"{dataset}: {name}", *cells, "yes" if curve.grows else "no"]
 
 
@@ -189,8 +178,9 @@ def _swaps(records: Sequence[Record]) -> list[str]:
     head = ["model", "dataset", "mask of", "Dice with it", "Dice with the other object", "own Dice", "part", "holds"]
     body = [
         [
-            row.key[0], row.key[1], row.asked, _figure(row.found), f"{row.other}: {_figure(row.against_other)}",
-            _figure(row.own), "" if row.part is None else f"{row.part:.2f}", _yes(row.holds),
+            row.key[0], row.key[1], row.asked, figure_text(row.found),
+            f"{row.other}: {figure_text(row.against_other)}",
+            figure_text(row.own), "" if row.part is None else f"{row.part:.2f}", _yes(row.holds),
         ]
         for row in rows
     ]  # fmt: skip
@@ -207,7 +197,7 @@ def _ablations(records: Sequence[Record]) -> list[str]:
         whole = row.variants.get("")
         less = [figure.mean for variant, figure in row.variants.items() if variant]
         holds = whole is not None and all(mean < whole.mean for mean in less)
-        cells = [_figure(row.variants.get(variant)) for variant in variants]
+        cells = [figure_text(row.variants.get(variant)) for variant in variants]
         body.append([row.key[0], f"{row.key[1]}: {row.key[2]}", *cells, _yes(holds)])
     head = ["model", "dataset: object", *(NAMES[variant] for variant in variants), "each part helps"]
     return ["## C4: without its parts", "", *table(head, body)]
@@ -219,7 +209,7 @@ def _general(records: Sequence[Record]) -> list[str]:
         return []
     body = []
     for row in rows:
-        cells = [_figure(row.figures.get(each)) for each in CONTENDERS]
+        cells = [figure_text(row.figures.get(each)) for each in CONTENDERS]
         better = ""
         if {"proxy", "persam"} <= set(row.figures):
             better = _yes(row.figures["proxy"].mean > row.figures["persam"].mean)
@@ -269,15 +259,6 @@ def _cost(costs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
         "network is untrained, which costs the same."
     )
     return ["## What prompting costs", "", text, "", *table(head, body)]
-
-
-def _figure(figure: Figure | None) -> str:
-    if figure is None:
-        return ""
-    text = f"{figure.mean:.3f}" + ("" if figure.sd is None else f" ± {figure.sd:.3f}")
-    if len(figure.seeds) > 1:
-        text += f" [{min(figure.seeds):.3f}, {max(figure.seeds):.3f}]"
-    return text
 
 
 def _yes(holds: bool) -> str:

@@ -29,8 +29,9 @@ from AutoPromptSAMLib.evaluation.proxy.draws import (
     source_hash,
 )
 from AutoPromptSAMLib.evaluation.proxy.parts import ABLATIONS, Asked, Work, work_of
-from AutoPromptSAMLib.evaluation.proxy.records import APART, GENERAL, Folder, Record, Run, Settings, Unmeasured
+from AutoPromptSAMLib.evaluation.proxy.records import APART, GENERAL, Folder, Record, Run, Settings
 from AutoPromptSAMLib.evaluation.quality.records import BenchError
+from AutoPromptSAMLib.evaluation.run_folder import Unmeasured, reason_of
 from AutoPromptSAMLib.training.pool import reserved
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def run(plan: Plan, on_progress: OnProgress | None = None) -> Outcome:
             except (StorageError, Cancelled):
                 raise
             except Exception as error:
-                unmeasured.append(Unmeasured(each.part, what, _reason(error)))
+                unmeasured.append(Unmeasured(each.part, what, reason_of(error)))
                 if not isinstance(error, AutoPromptSAMError):
                     logger.warning("%s could not be measured.", what, exc_info=error)
         for number, model in enumerate(costs, len(work)):
@@ -351,9 +352,3 @@ def ablated(variant: str, seed: int) -> ProxyPromptNetwork:
 def _only(support: Support, name: str) -> Support:
     """A support with one of its masks, under the name that all such have."""
     return replace(support, masks={SLOT: support.masks[name]} if name in support.masks else {})
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, AutoPromptSAMError):
-        return str(getattr(error, "reason", error))
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

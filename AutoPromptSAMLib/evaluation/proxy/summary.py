@@ -53,6 +53,14 @@ class Figure:
         return Figure(tuple(float(np.mean(each)) for each in values), sd, len(together))
 
 
+def figure_text(figure: Figure | None) -> str:
+    """Mean, spread over the images and, of several seeds, the least and the most of one; "" for None."""
+    if figure is None:
+        return ""
+    text = f"{figure.mean:.3f}" + ("" if figure.sd is None else f" ± {figure.sd:.3f}")
+    return text + (f" [{min(figure.seeds):.3f}, {max(figure.seeds):.3f}]" if len(figure.seeds) > 1 else "")
+
+
 @dataclass(frozen=True)
 class ShotsRow:
     """An object after 16 shots: a figure for each contender; ``target`` None where none is set."""

@@ -40,7 +40,7 @@ def box_plots(rows: Sequence[CaseRow], metric: str, path: Path) -> None:
     prompts = list(dict.fromkeys(row.prompt for row in rows))
     across = min(3, len(objects))
     down = -(-len(objects) // across)
-    figure = _figure(across * max(3.2, 0.35 * len(kinds) * len(prompts)), 2.8 * down + 0.5)
+    figure = canvas(across * max(3.2, 0.35 * len(kinds) * len(prompts)), 2.8 * down + 0.5)
     panels = figure.subplots(down, across, squeeze=False, sharey=True)
     for panel, name in zip(panels.flat, objects, strict=False):
         for number, (model, method) in enumerate(kinds):
@@ -85,7 +85,7 @@ def contact_sheet(
 
     ``pictures``: image (rows, cols, 3) and truth (rows, cols) by ``CaseRow.key``. Raises as ``box_plots``.
     """
-    figure = _figure(2.1 * WORST, 2.4 * len(worst) + 0.6)
+    figure = canvas(2.1 * WORST, 2.4 * len(worst) + 0.6)
     panels = figure.subplots(len(worst), WORST, squeeze=False)
     for line, (prompt, rows) in zip(panels, worst.items(), strict=True):
         for panel in line:
@@ -123,7 +123,8 @@ def _overlay(panel: Axes, row: CaseRow, image: NDArray[np.uint8], truth: Mask) -
     panel.set_title(f"{name}\n{row.object}: {row.metrics.get('dice') or 0:.2f}", fontsize=6)
 
 
-def _figure(width: float, height: float) -> Figure:
+def canvas(width: float, height: float) -> Figure:
+    """An empty figure of so many inches that needs no display. Raises BenchError without matplotlib."""
     need_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

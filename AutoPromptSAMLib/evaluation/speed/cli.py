@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from AutoPromptSAMLib.console import console
 from AutoPromptSAMLib.errors import Cancelled
-
-console = Console(stderr=True)
+from AutoPromptSAMLib.evaluation.commands import names
 
 MODELS = "lite-medsam,mobile-sam"
 PARTS = "encode,decode,volume,cache,memory,startup,gpu"
@@ -41,7 +40,7 @@ def speed(
     if not no_plots:
         need_matplotlib()  # better now than after an hour
     settings = runner.SpeedSettings(
-        _names(model), _names(engine), _names(parts), repeats=repeats, device=device, threads=threads, seed=seed
+        names(model), names(engine), names(parts), repeats=repeats, device=device, threads=threads, seed=seed
     )
     with console.status("Measuring") as status:
         result = runner.run(settings, out, shlex.join(["autopromptsam", *sys.argv[1:]]), status.update)
@@ -52,7 +51,7 @@ def speed(
             table.add_row(row.model, row.what, key, speed_report.ratio_text(ratio))
     console.print(table)
     for entry in result.skipped:
-        console.print(f"[yellow]{entry.model}, {entry.part}: {entry.reason}[/]", soft_wrap=True)
+        console.print(f"{entry.model}, {entry.part}: {entry.reason}", style="yellow", soft_wrap=True)
     if not result.complete:
         raise Cancelled("Cancelled; what was finished before is kept.")
     typer.echo(str(out / speed_report.REPORT_NAME))
@@ -78,7 +77,3 @@ def docs(
 
     write_page(quality or [], speed or [], out, proxy or [], uncertainty or [])
     typer.echo(str(out))
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))

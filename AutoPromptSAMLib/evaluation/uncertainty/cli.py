@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from AutoPromptSAMLib.console import console
 from AutoPromptSAMLib.errors import Cancelled
-from AutoPromptSAMLib.evaluation.proxy.cli import _bar, _names, numbers
-
-console = Console(stderr=True)
+from AutoPromptSAMLib.evaluation.commands import measuring_bar, names, numbers
 
 PARTS = "boxes,points,click,errors,slices,cost,human"
 
@@ -41,26 +39,27 @@ def uncertainty(
     from AutoPromptSAMLib import __version__
     from AutoPromptSAMLib.datasets import find_datasets
     from AutoPromptSAMLib.evaluation.quality.plots import need_matplotlib
+    from AutoPromptSAMLib.evaluation.run_folder import REPORT_NAME
     from AutoPromptSAMLib.evaluation.uncertainty import parts as work
-    from AutoPromptSAMLib.evaluation.uncertainty.records import REPORT_NAME, Settings
+    from AutoPromptSAMLib.evaluation.uncertainty.records import Settings
     from AutoPromptSAMLib.evaluation.uncertainty.report import publish
     from AutoPromptSAMLib.evaluation.uncertainty.runner import Plan, run
     from AutoPromptSAMLib.zoo import ensure, get_card, home
 
     if not no_plots:
         need_matplotlib()  # better now than after an hour
-    asked = work.Asked(work.expanded(_names(parts)), _names(models), numbers(seeds))
+    asked = work.Asked(work.expanded(names(parts)), names(models), numbers(seeds))
     datasets = find_datasets(data)
     for name in asked.models:
         with console.status(f"Looking for {name}"):
             ensure(get_card(name))
     settings = Settings(weights_of(asked.models), limit, device, __version__)
     plan = Plan(settings, asked, tuple(datasets), out, home() / "embeddings")
-    with _bar() as report:
+    with measuring_bar() as report:
         outcome = run(plan, report)
     with console.status("Writing the report"):
         text = publish(plan, outcome, shlex.join(["autopromptsam", *sys.argv[1:]]), not no_plots)
-    console.print(text, markup=False, soft_wrap=True)
+    console.print(text, soft_wrap=True)
     if not outcome.complete:
         raise Cancelled("Cancelled; what was finished before is kept.")
     typer.echo(str(out / REPORT_NAME))

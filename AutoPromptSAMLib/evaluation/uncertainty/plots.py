@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from AutoPromptSAMLib.atomic import atomic_path
-from AutoPromptSAMLib.evaluation.proxy.plots import _canvas
-from AutoPromptSAMLib.evaluation.quality.plots import need_matplotlib
+from AutoPromptSAMLib.evaluation.quality.plots import canvas, need_matplotlib
 from AutoPromptSAMLib.evaluation.uncertainty import summary
 from AutoPromptSAMLib.evaluation.uncertainty.errors import BINS, COVERAGES
 from AutoPromptSAMLib.evaluation.uncertainty.images import POINTS, STARTS, WAYS
@@ -54,8 +53,8 @@ def _rows(groups: Sequence[Group]) -> tuple[list[str], list[str]]:
 def _boxes(groups: Sequence[Group]) -> Canvas:
     """A panel for each model and start, a line for each set, a dot for each way."""
     models, sets = _rows(groups)
-    canvas = _canvas(3.2 + 3 * len(STARTS), 1.6 + 0.3 * len(sets) * len(models))
-    panels = canvas.subplots(len(models), len(STARTS), squeeze=False, sharex=True, sharey=True)
+    picture = canvas(3.2 + 3 * len(STARTS), 1.6 + 0.3 * len(sets) * len(models))
+    panels = picture.subplots(len(models), len(STARTS), squeeze=False, sharex=True, sharey=True)
     for row, model in zip(panels, models, strict=True):
         for axes, start in zip(row, STARTS, strict=True):
             for group in (one for one in groups if one.model == model):
@@ -68,8 +67,8 @@ def _boxes(groups: Sequence[Group]) -> Canvas:
             _sets_on(axes, sets)
     for way, colour in WAY_COLOURS.items():
         panels[0, 0].plot([], [], "o" if way != "ugpa" else "D", color=colour, label=way)
-    canvas.legend(loc="outside lower center", ncols=5, fontsize=8)
-    return canvas
+    picture.legend(loc="outside lower center", ncols=5, fontsize=8)
+    return picture
 
 
 def _sets_on(axes: Axes, sets: Sequence[str]) -> None:
@@ -83,8 +82,8 @@ def _sets_on(axes: Axes, sets: Sequence[str]) -> None:
 def _points(groups: Sequence[Group]) -> Canvas:
     """Change of Dice by the number of points: a thin line for each set, a thick one for their mean."""
     models, _ = _rows(groups)
-    canvas = _canvas(9, 4)
-    panels = canvas.subplots(1, len(STARTS) - 1, sharey=True)
+    picture = canvas(9, 4)
+    panels = picture.subplots(1, len(STARTS) - 1, sharey=True)
     for axes, start in zip(panels, STARTS[1:], strict=True):
         for number, model in enumerate(models):
             lines = []
@@ -102,13 +101,13 @@ def _points(groups: Sequence[Group]) -> Canvas:
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("change of Dice")
     panels[0].legend(fontsize=8)
-    return canvas
+    return picture
 
 
 def _click(groups: Sequence[Group]) -> Canvas:
     models, sets = _rows(groups)
-    canvas = _canvas(8, 1.6 + 0.3 * len(sets))
-    axes = canvas.subplots()
+    picture = canvas(8, 1.6 + 0.3 * len(sets))
+    axes = picture.subplots()
     for number, model in enumerate(models):
         for name, marker in (("raw", "o"), ("interactive", "s")):
             own = [
@@ -119,16 +118,16 @@ def _click(groups: Sequence[Group]) -> Canvas:
                 fill: Any = "full" if name == "raw" else "none"
                 axes.plot(*zip(*own, strict=True), marker, label=label, color=COLOURS[number], fillstyle=fill)
     _sets_on(axes, sets)
-    canvas.legend(loc="outside lower center", ncols=2, fontsize=8)
+    picture.legend(loc="outside lower center", ncols=2, fontsize=8)
     axes.set_title("One click", fontsize=10)
-    return canvas
+    return picture
 
 
 def _errors(groups: Sequence[Group]) -> Canvas:
     """For each model a reliability diagram with the share of pixels below it, and risk over coverage."""
     models, _ = _rows(groups)
-    canvas = _canvas(11, 4.6 * len(models))
-    panels = canvas.subplots(2 * len(models), 2, squeeze=False, height_ratios=[3, 1] * len(models))
+    picture = canvas(11, 4.6 * len(models))
+    panels = picture.subplots(2 * len(models), 2, squeeze=False, height_ratios=[3, 1] * len(models))
     for number, model in enumerate(models):
         own = [group for group in groups if group.model == model and group.use == summary.EVALUATION]
         upper, lower, right = panels[2 * number, 0], panels[2 * number + 1, 0], panels[2 * number, 1]
@@ -137,7 +136,7 @@ def _errors(groups: Sequence[Group]) -> Canvas:
         upper.set_title(f"{model}: reliability, all sets and boxes", fontsize=10)
         _risk(right, own)
         right.set_title(f"{model}: risk and coverage", fontsize=10)
-    return canvas
+    return picture
 
 
 def _reliability(axes: Axes, below: Axes, groups: Sequence[Group]) -> None:
@@ -193,8 +192,8 @@ def _risk(axes: Axes, groups: Sequence[Group]) -> None:
 def _slices(groups: Sequence[Group]) -> Canvas:
     """The share of the error on the slices that are looked at first, by their part."""
     models, sets = _rows(groups)
-    canvas = _canvas(5.5 * len(models), 4.5)
-    panels = canvas.subplots(1, len(models), squeeze=False, sharey=True)[0]
+    picture = canvas(5.5 * len(models), 4.5)
+    panels = picture.subplots(1, len(models), squeeze=False, sharey=True)[0]
     for axes, model in zip(panels, models, strict=True):
         for group in (one for one in groups if one.model == model):
             colour = COLOURS[sets.index(group.dataset) % len(COLOURS)]
@@ -211,14 +210,14 @@ def _slices(groups: Sequence[Group]) -> Canvas:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7)
     panels[0].set_ylabel("share of all wrong voxels")
-    return canvas
+    return picture
 
 
 def _human(groups: Sequence[Group]) -> Canvas:
     """Corrected slices, all objects together, by start box and goal."""
     models, _ = _rows(groups)
-    canvas = _canvas(1.5 + 3.5 * len(models), 4)
-    panels = canvas.subplots(1, len(models), squeeze=False, sharey=True)[0]
+    picture = canvas(1.5 + 3.5 * len(models), 4)
+    panels = picture.subplots(1, len(models), squeeze=False, sharey=True)[0]
     places = [(start, goal) for start in REVIEWED for goal in GOALS]
     for axes, model in zip(panels, models, strict=True):
         found = [summary.counts(groups, model, start, goal) for start, goal in places]
@@ -231,4 +230,4 @@ def _human(groups: Sequence[Group]) -> Canvas:
         axes.grid(axis="y", alpha=0.3)
     panels[0].set_ylabel("corrected slices")
     panels[0].legend(fontsize=8)
-    return canvas
+    return picture

@@ -1,8 +1,4 @@
-"""What ``bench uncertainty`` measured: one file a run, kept after every image, so that nothing is measured twice.
-
-Below the folder of the benchmark, ``settings.json`` holds what decides the figures and ``runs/`` one JSON file for
-every run, finished or not.
-"""
+"""What ``bench uncertainty`` measures, and where it is kept, after every image; see ``run_folder``."""
 
 from __future__ import annotations
 
@@ -12,11 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from AutoPromptSAMLib.evaluation.proxy.records import _make, _read, _slug, _write
-from AutoPromptSAMLib.evaluation.quality.records import BenchError
+from AutoPromptSAMLib.evaluation.run_folder import RunFolder, slug
 
 SCHEMA = "autopromptsam-uncertainty/1"
-SETTINGS_NAME, RESULTS_NAME, REPORT_NAME = "settings.json", "results.json", "report.md"
 DIGITS = 6  # of a figure that are kept
 
 
@@ -108,68 +102,23 @@ class Record:
         )
 
 
-class Folder:
-    """A benchmark's folder, opened anew or gone on with.
-
-    Raises BenchError when it holds results of other settings, StorageError when it cannot be written.
-    """
+class Folder(RunFolder[Record]):
+    """Runs, finished or not."""
 
     def __init__(self, path: Path, settings: Settings) -> None:
-        self.path = path
-        _make(path)
-        known = path / SETTINGS_NAME
-        models = dict(settings.models)
-        if known.is_file():
-            models = self._check(_read(known), settings)
-        _write(known, {"schema": SCHEMA, **settings.to_json(), "models": models})
+        super().__init__(path, SCHEMA, settings.to_json())
 
-    def _check(self, before: Mapping[str, Any], settings: Settings) -> dict[str, str]:
-        """The models so far and now; BenchError when something else differs than that there are more of them."""
-        if before.get("schema") != SCHEMA:
-            raise BenchError(f"{self.path} holds results of another version; choose another folder with --out.")
-        models = {**before["models"], **settings.models}
-        now = {**settings.to_json(), "models": models}
-        wrong = [name for name in now if name != "models" and before.get(name) != now[name]]
-        wrong += [name for name, weights in before["models"].items() if models[name] != weights]
-        if wrong:
-            raise BenchError(
-                f"{self.path} has results of other settings ({wrong[0]}: {before.get(wrong[0], 'other weights')}, now "
-                f"{now.get(wrong[0], 'these')}); give the same ones to go on, or another folder with --out."
-            )
-        return models
+    def file(self, run: Run) -> Path:
+        """Where a run is kept."""
+        return self.path.joinpath("runs", slug(run.part), slug(run.model), f"{slug(run.dataset)}-seed{run.seed}.json")
 
-    def _record(self, run: Run) -> Path:
-        names = (_slug(run.part), _slug(run.model), f"{_slug(run.dataset)}-seed{run.seed}.json")
-        return self.path.joinpath("runs", *names)
-
-    def read(self, run: Run, source: str) -> Record | None:
-        """The record of a run, finished or not; None when there is none.
-
-        Raises BenchError when it was measured on another ``source``, that is, the dataset was described differently.
-        """
-        path = self._record(run)
-        if not path.is_file():
-            return None
-        record = Record.from_json(_read(path))
-        if record.source != source:
-            raise BenchError(
-                f"{run.dataset} is described differently than when {path} was measured; choose another folder with "
-                "--out."
-            )
-        return record
-
-    def write(self, record: Record) -> None:
-        """Keep a run as far as it is done. Raises StorageError."""
-        path = self._record(record.run)
-        _make(path.parent)
-        _write(path, record.to_json())
+    def parse(self, content: Mapping[str, Any]) -> Record:
+        """The record in a file's content."""
+        return Record.from_json(content)
 
     def records(self) -> Iterator[Record]:
         """All runs that have cases or tables, of this call and of earlier ones, in the order of their files' names."""
-        for path in sorted((self.path / "runs").rglob("*.json")):
-            record = Record.from_json(_read(path))
-            if record.cases or record.tables:
-                yield record
+        return (record for record in super().records() if record.cases or record.tables)
 
 
 def rounded(values: Mapping[str, float | None]) -> dict[str, float | None]:

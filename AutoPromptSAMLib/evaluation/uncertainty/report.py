@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from AutoPromptSAMLib.atomic import atomic_path
-from AutoPromptSAMLib.evaluation import environment
-from AutoPromptSAMLib.evaluation.proxy.records import Unmeasured
-from AutoPromptSAMLib.evaluation.proxy.report import _figure
+from AutoPromptSAMLib.evaluation import run_folder
+from AutoPromptSAMLib.evaluation.proxy.summary import figure_text
 from AutoPromptSAMLib.evaluation.quality.report import table
 from AutoPromptSAMLib.evaluation.uncertainty import cost, summary, volumes
 from AutoPromptSAMLib.evaluation.uncertainty.errors import COVERAGES
 from AutoPromptSAMLib.evaluation.uncertainty.images import POINTS, STARTS, WAYS
 from AutoPromptSAMLib.evaluation.uncertainty.parts import FIT
-from AutoPromptSAMLib.evaluation.uncertainty.records import REPORT_NAME, RESULTS_NAME, SCHEMA, Record
+from AutoPromptSAMLib.evaluation.uncertainty.records import SCHEMA, Record
 from AutoPromptSAMLib.evaluation.uncertainty.runner import TEMPERATURE, Outcome, Plan
 from AutoPromptSAMLib.evaluation.uncertainty.summary import Group
 from AutoPromptSAMLib.evaluation.uncertainty.verdicts import verdicts
-from AutoPromptSAMLib.loops.review import REACH
+from AutoPromptSAMLib.session import REACH
 
 METHOD = """\
 No weights were trained on what is tested: sets for evaluation, and of large sets for training the groups that are kept
@@ -41,26 +38,17 @@ def publish(plan: Plan, outcome: Outcome, command: str, with_plots: bool = True)
         "schema": SCHEMA,
         "command": command,
         "settings": plan.settings.to_json(),
-        "environment": {
-            "machine": environment.machine(),
-            "versions": environment.versions(),
-            "engines": outcome.engines,
-        },
         "complete": outcome.complete,
         "records": [record.to_json() for record in outcome.records],
         "unmeasured": [vars(entry) for entry in outcome.unmeasured],
     }
-    with atomic_path(plan.folder / RESULTS_NAME) as temporary:
-        temporary.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
-    pictures: dict[str, str] = {}
-    if with_plots:
+
+    def pictures() -> dict[str, str]:
         from AutoPromptSAMLib.evaluation.uncertainty.plots import draw
 
-        pictures = draw(outcome.records, plan.folder)
-    text = markdown(content, pictures)
-    with atomic_path(plan.folder / REPORT_NAME) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return text
+        return draw(outcome.records, plan.folder)
+
+    return run_folder.publish(plan.folder, content, outcome.engines, markdown, pictures if with_plots else None)
 
 
 def markdown(content: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -> str:
@@ -84,7 +72,7 @@ def markdown(content: Mapping[str, Any], pictures: Mapping[str, str] | None = No
             lines += [*section, ""]
             if part in pictures:
                 lines += [f"![{part}]({pictures[part]})", ""]
-    unmeasured = [Unmeasured(**entry) for entry in content["unmeasured"]]
+    unmeasured = [run_folder.Unmeasured(**entry) for entry in content["unmeasured"]]
     if unmeasured:
         body = [[entry.part, entry.what, entry.reason] for entry in unmeasured]
         lines += ["## Not measured", "", *table(["part", "what", "why"], body), ""]
@@ -134,7 +122,7 @@ def _boxes(records: Sequence[Record]) -> list[str]:
             ways = [group.figure(f"{start}/{way}") for way in WAYS]
             count = "" if ways[0] is None else str(ways[0].n)
             cells = [
-                *(_figure(figure) for figure in ways),
+                *(figure_text(figure) for figure in ways),
                 _signed(gain),
                 _plain(group.mean(f"{start}/rounds"), 1),
                 count,
@@ -150,7 +138,7 @@ def _points(records: Sequence[Record]) -> list[str]:
     if not found:
         return []
     names = [f"{start}/+{count}" for start in STARTS[1:] for count in POINTS]
-    body = [[group.model, group.dataset, *(_figure(group.figure(name)) for name in names)] for group in found]
+    body = [[group.model, group.dataset, *(figure_text(group.figure(name)) for name in names)] for group in found]
     head = ["model", "set", *(f"IoU {name.replace('/', ', ')}" for name in names)]
     text = "Dice of one decode with a box and so many random points inside the object."
     return ["## Points beside a box", "", text, "", *table(head, body)]
@@ -165,9 +153,9 @@ def _click(records: Sequence[Record]) -> list[str]:
         base = summary.base_of(group, found)
         gains = [None if base is None else summary.gain(group, name, base, name) for name in ("raw", "interactive")]
         cells = [
-            _figure(group.figure("raw")),
+            figure_text(group.figure("raw")),
             _signed(gains[0]),
-            _figure(group.figure("interactive")),
+            figure_text(group.figure("interactive")),
             _signed(gains[1]),
         ]
         body.append([group.model, group.dataset, *cells])
@@ -191,7 +179,7 @@ def _errors(records: Sequence[Record]) -> list[str]:
     aurocs, calibration, covered = [], [], []
     for group in found:
         names = [f"{start}/auroc/{mask}" for start in STARTS for mask in ("mean", "single")]
-        aurocs.append([group.model, group.dataset, *(_figure(group.figure(name)) for name in names)])
+        aurocs.append([group.model, group.dataset, *(figure_text(group.figure(name)) for name in names)])
         for start in STARTS:
             cells = [_plain(group.calibration(start, name), 3) for name in temperatures]
             calibration.append([group.model, group.dataset, start, *cells])
@@ -243,7 +231,7 @@ def _slices(records: Sequence[Record]) -> list[str]:
     if not found:
         return []
     names = ("dice", "share", "share/error", "share/best", "slices")
-    body = [[group.model, group.dataset, *(_figure(group.figure(name)) for name in names)] for group in found]
+    body = [[group.model, group.dataset, *(figure_text(group.figure(name)) for name in names)] for group in found]
     text = (
         "Propagation from one tight box on the slice of largest area; the share of all wrong voxels that is on the "
         "20 % of reviewed slices that are least sure (as they are ranked), expected to have most wrong voxels, and "

@@ -19,9 +19,9 @@ from AutoPromptSAMLib.datasets import Dataset, Pair, load_case, native_axis, sam
 from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, StorageError
 from AutoPromptSAMLib.evaluation.metrics import dice
 from AutoPromptSAMLib.evaluation.proxy.draws import source_hash
-from AutoPromptSAMLib.evaluation.proxy.records import Unmeasured
-from AutoPromptSAMLib.evaluation.proxy.runner import _reason, load_from_zoo
+from AutoPromptSAMLib.evaluation.proxy.runner import load_from_zoo
 from AutoPromptSAMLib.evaluation.quality.records import BenchError
+from AutoPromptSAMLib.evaluation.run_folder import Unmeasured, reason_of
 from AutoPromptSAMLib.evaluation.uncertainty import cost, draws, errors, images, volumes
 from AutoPromptSAMLib.evaluation.uncertainty.parts import FIT, FITS, IMAGES, Asked, Work, work_of
 from AutoPromptSAMLib.evaluation.uncertainty.records import Case, Folder, Record, Run, Settings, rounded
@@ -88,7 +88,7 @@ def run(plan: Plan, on_progress: OnProgress | None = None) -> Outcome:
             except (StorageError, Cancelled):
                 raise
             except Exception as error:
-                unmeasured.append(Unmeasured(each.run.part, each.run.name, _reason(error)))
+                unmeasured.append(Unmeasured(each.run.part, each.run.name, reason_of(error)))
                 _log(each.run.name, error)
             else:
                 unmeasured += [
@@ -156,7 +156,7 @@ class Bench:
                 raise
             except Exception as error:
                 _log(f"{run.name}: {pair.id}", error)
-                record = replace(record, reasons={**record.reasons, pair.id: _reason(error)})
+                record = replace(record, reasons={**record.reasons, pair.id: reason_of(error)})
             if pair.id not in record.done:
                 record = replace(record, done=(*record.done, pair.id))
                 self.folder.write(record)

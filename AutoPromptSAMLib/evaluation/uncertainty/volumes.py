@@ -25,9 +25,10 @@ from AutoPromptSAMLib.evaluation.quality.runner import case_rng
 from AutoPromptSAMLib.evaluation.quality.volumes import PATIENCE, box_on_largest_slice
 from AutoPromptSAMLib.evaluation.uncertainty.images import TIGHT
 from AutoPromptSAMLib.geometry import Crop, Volume, sample_plane, slice_plane
-from AutoPromptSAMLib.loops.review import REACH, reviewed_slices
+from AutoPromptSAMLib.loops.review import reviewed_slices
 from AutoPromptSAMLib.prompts import Box, MaskPrompt
 from AutoPromptSAMLib.prompts.simulators import box_at_iou
+from AutoPromptSAMLib.session import REACH
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

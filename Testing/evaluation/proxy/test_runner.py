@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from AutoPromptSAMLib import cli
 from AutoPromptSAMLib.datasets import find_datasets
+from AutoPromptSAMLib.evaluation.commands import numbers
 from AutoPromptSAMLib.evaluation.page import write_page
 from AutoPromptSAMLib.evaluation.proxy import cost, parts
-from AutoPromptSAMLib.evaluation.proxy.cli import numbers
 from AutoPromptSAMLib.evaluation.proxy.contenders import CONTENDERS
 from AutoPromptSAMLib.evaluation.proxy.parts import Asked, expanded, work_of
 from AutoPromptSAMLib.evaluation.proxy.records import Folder, Record, Run, Settings

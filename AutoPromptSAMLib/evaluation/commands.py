@@ -1,0 +1,38 @@
+"""What the commands of ``autopromptsam bench`` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from AutoPromptSAMLib.console import console
+
+
+def names(text: str) -> tuple[str, ...]:
+    """What stands between commas, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """The seeds that "0-4" or "0,2" means. Raises typer.BadParameter."""
+    found: list[int] = []
+    for part in names(text):
+        first, _, last = part.partition("-")
+        if not first.isdigit() or (last and not last.isdigit()) or part.endswith("-"):
+            raise typer.BadParameter(f'"{text}" is no list of seeds such as 0-4 or 0,2', param_hint="--seeds")
+        found += range(int(first), int(last or first) + 1)
+    if not found:
+        raise typer.BadParameter("give at least one seed, such as 0", param_hint="--seeds")
+    return tuple(dict.fromkeys(found))
+
+
+@contextmanager
+def measuring_bar() -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar; what is being done stands beside it."""
+    columns = (TextColumn("Measuring"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[what]}", markup=False), console=console, transient=True) as bar:
+        task = bar.add_task("", total=None, what="")
+        yield lambda done, total, what: bar.update(task, completed=done, total=total, what=what)

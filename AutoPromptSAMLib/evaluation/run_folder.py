@@ -1,0 +1,174 @@
+"""A benchmark's folder: one JSON file a run, kept as soon as there is one, so that nothing is measured twice.
+
+``settings.json`` holds what decides the figures, ``runs/`` a file for every run, ``results.json`` and ``report.md``
+what came of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from AutoPromptSAMLib.atomic import atomic_path, storage_error
+from AutoPromptSAMLib.errors import AutoPromptSAMError
+from AutoPromptSAMLib.evaluation import environment
+from AutoPromptSAMLib.evaluation.quality.records import BenchError
+
+SETTINGS_NAME, RESULTS_NAME, REPORT_NAME = "settings.json", "results.json", "report.md"
+
+
+@dataclass(frozen=True)
+class Unmeasured:
+    """Something that was asked for and could not be measured, and why."""
+
+    part: str
+    what: str
+    reason: str
+
+
+class AnyRecord(Protocol):
+    """What was measured in a run."""
+
+    @property
+    def run(self) -> Any:
+        """Which run; it has a ``dataset``."""
+
+    @property
+    def source(self) -> str:
+        """Hash of the dataset's description."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready object."""
+
+
+R = TypeVar("R", bound=AnyRecord)
+
+
+class RunFolder(Generic[R]):
+    """A folder of runs, opened anew or gone on with; a benchmark says where a run's file is and how it is read.
+
+    Of its ``settings`` (JSON-ready) only ``models``, what tells the weights of each model, may get more entries.
+    Raises BenchError when it holds results of other settings, StorageError when it cannot be written.
+    """
+
+    def __init__(self, path: Path, schema: str, settings: Mapping[str, Any]) -> None:
+        self.path = path
+        make_folder(path)
+        known = path / SETTINGS_NAME
+        now = {"schema": schema, **settings}
+        if known.is_file():
+            now["models"] = self._models(read_json(known), now)
+        write_json(known, now)
+
+    def _models(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+        """The models so far and now; BenchError when something else differs than that there are more of them."""
+        if before.get("schema") != now["schema"]:
+            raise BenchError(f"{self.path} holds results of another version; choose another folder with --out.")
+        models = {**before["models"], **now["models"]}
+        wrong = [name for name in now if name != "models" and before.get(name) != now[name]]
+        wrong += [name for name, weights in before["models"].items() if models[name] != weights]
+        if wrong:
+            raise BenchError(
+                f"{self.path} has results of other settings ({wrong[0]}: {before.get(wrong[0], 'other weights')}, now "
+                f"{now.get(wrong[0], 'these')}); give the same ones to go on, or another folder with --out."
+            )
+        return models
+
+    def file(self, run: Any) -> Path:
+        """Where a run is kept."""
+        raise NotImplementedError
+
+    def parse(self, content: Mapping[str, Any]) -> R:
+        """The record in a file's content."""
+        raise NotImplementedError
+
+    def read(self, run: Any, source: str) -> R | None:
+        """The record of a run; None when there is none.
+
+        Raises BenchError when it was measured on another ``source``, that is, the dataset was described differently.
+        """
+        path = self.file(run)
+        if not path.is_file():
+            return None
+        record = self.parse(read_json(path))
+        if record.source != source:
+            raise BenchError(
+                f"{run.dataset} is described differently than when {path} was measured; choose another folder with "
+                "--out."
+            )
+        return record
+
+    def write(self, record: R) -> None:
+        """Keep what was measured of a run. Raises StorageError."""
+        path = self.file(record.run)
+        make_folder(path.parent)
+        write_json(path, record.to_json())
+
+    def records(self) -> Iterator[R]:
+        """All runs, of this call and of earlier ones, in the order of their files' names."""
+        for path in sorted((self.path / "runs").rglob("*.json")):
+            yield self.parse(read_json(path))
+
+
+def publish(
+    folder: Path,
+    content: Mapping[str, Any],
+    engines: Mapping[str, str],
+    markdown: Callable[[Mapping[str, Any], Mapping[str, str]], str],
+    draw: Callable[[], Mapping[str, str]] | None,
+) -> str:
+    """Write ``results.json``, the plots that ``draw`` makes, and the report, which is returned.
+
+    ``content`` of the results gets what is known of this machine. Raises StorageError.
+    """
+    found = {"machine": environment.machine(), "versions": environment.versions(), "engines": dict(engines)}
+    content = {**content, "environment": found}
+    with atomic_path(folder / RESULTS_NAME) as temporary:
+        temporary.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = markdown(content, {} if draw is None else draw())
+    with atomic_path(folder / REPORT_NAME) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return text
+
+
+def reason_of(error: Exception) -> str:
+    """The sentence of an error of ours, or the kind and text of another."""
+    if isinstance(error, AutoPromptSAMError):
+        return str(getattr(error, "reason", error))
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it. Raises StorageError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(folder, error) from error
+
+
+def slug(text: str) -> str:
+    """A file name; names that would become the same one are told apart by a piece of their hash."""
+    plain = re.sub(r"[^A-Za-z0-9._+-]+", "_", text) or "_"
+    return plain if plain == text else f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file. Raises BenchError when it is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        content = None
+    if not isinstance(content, dict):
+        raise BenchError(f"{path} cannot be read; remove it, and it is measured again.")
+    return content
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file whole or not at all. Raises StorageError."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
