@@ -39,14 +39,13 @@ def check_output(path: Path) -> None:
 def local_session(model: str, device: str) -> Iterator[LocalSession]:
     """A session with a model of the zoo, fetched when it is not here, and the caches on disk."""
     from AutoPromptSAMLib.backbones import load_backbone
-    from AutoPromptSAMLib.backbones.cache import EmbeddingCache
-    from AutoPromptSAMLib.session.local import LocalSession
-    from AutoPromptSAMLib.zoo import get_card, home
+    from AutoPromptSAMLib.session import opening
+    from AutoPromptSAMLib.zoo import get_card
 
     fetch_weights(get_card(model))
     with console.status(f"Loading {model}"):
         backbone = load_backbone(model, device)
-    session = LocalSession(backbone, EmbeddingCache(home() / "embeddings"), home() / "runs")
+    session = opening.local_session(backbone)
     try:
         yield session
     finally:

@@ -30,6 +30,7 @@ FLOORS: list[tuple[str, list[str]]] = [
     ("commands", ["command_prompts", "console"]),
     ("evaluation", ["evaluation"]),
     ("mrml", ["mrml"]),
+    ("workbench", ["workbench"]),
     ("hosts", ["picture", "web"]),
     (
         "hosts",
@@ -105,8 +106,8 @@ def violations(source: str, module: str) -> list[str]:
                 wrong.append(f"{where}, which is on a floor above")
         if found.top == "AutoPromptSAM":
             wrong.append(f"{where}, the desktop module")
-        if FLOOR[place] == "mrml" and found.top in TORCH | QT:
-            wrong.append(f"{where}: there is neither torch nor Qt in MRML code")
+        if FLOOR[place] in ("mrml", "workbench") and found.top in TORCH | QT:
+            wrong.append(f"{where}: there is neither torch nor Qt in what hosts share")
         if FLOOR[place] not in ("mrml", "hosts") and found.top in SLICER | QT:
             wrong.append(f"{where}: below mrml nothing knows Slicer")
         if FLOOR[place] != "models" and found.top in TORCH and not found.inside and not found.typing:
@@ -179,6 +180,8 @@ def test_no_floor_is_made_up() -> None:
         ("mrml.scene", "import slicer", ""),
         ("mrml.scene", "def f():\n    import torch", "neither torch"),
         ("mrml.scene", "from qt import QTimer", "neither torch"),
+        ("workbench.ranges", "def f():\n    import torch", "neither torch"),
+        ("mrml.scene", "from AutoPromptSAMLib.workbench import ranges", "above"),
         ("cli", "def f():\n    import slicer", ""),
     ],
 )

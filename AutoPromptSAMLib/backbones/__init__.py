@@ -20,6 +20,7 @@ __all__ = [
     "Frame",
     "PromptEmbedding",
     "adapted_backbone",
+    "device_name",
     "load_backbone",
     "plain_backbone",
     "resolve_device",
@@ -99,3 +100,10 @@ def resolve_device(device: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ModelError(f"The device '{device}' cannot be used on this machine; choose auto, cpu or cuda.") from error
     return chosen
+
+
+def device_name(device: torch.device) -> str:
+    """What a device is called: a GPU by its maker's name, any other by its kind, as "CPU"."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device.type).upper()

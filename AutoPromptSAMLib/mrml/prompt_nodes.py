@@ -42,11 +42,12 @@ class PromptNodes:
     What a person does to these nodes goes to ``segmenter`` as it happens: dragging is ``replace_prompt`` with
     ``final`` False and at the end True, deleting is ``remove_prompt``, a point added by Slicer's own tools
     ``add_prompt``. A flat box is shown as thick as a voxel, so that it has handles. The nodes are not saved with the
-    scene. Keep this object as long as it should work, then ``close`` it.
+    scene. ``folder``: of the subject hierarchy, that the nodes are in; none when it is "". Keep this object as long as
+    it should work, then ``close`` it.
     """
 
-    def __init__(self, segmenter: InteractiveSegmenter, scene: slicer.vtkMRMLScene) -> None:
-        self.segmenter, self.scene = segmenter, scene
+    def __init__(self, segmenter: InteractiveSegmenter, scene: slicer.vtkMRMLScene, folder: str = "") -> None:
+        self.segmenter, self.scene, self.folder = segmenter, scene, folder
         self._points: Any = None
         self._nodes: dict[str, Any] = {}  # ROIs and curves by prompt id
         self._shown: dict[str, Prompt] = {}  # what the nodes were last made from
@@ -135,6 +136,8 @@ class PromptNodes:
         node = self.scene.AddNewNodeByClass(kind, name)
         node.CreateDefaultDisplayNodes()
         node.SetAttribute(SHOWN, "1")
+        if self.folder:
+            _put_into_folder(node, self.folder)
         display = node.GetDisplayNode()
         for part in (node, display):  # the prompts are saved as prompts
             part.SetSaveWithScene(False)
@@ -303,3 +306,11 @@ def _style_doodle(display: Any, doodle: Doodle) -> None:
         display.SetGlyphSize(doodle.width_mm)
     else:
         display.SetGlyphScale(VERTEX_SCALE)
+
+
+def _put_into_folder(node: Any, name: str) -> None:
+    """Show a node in a folder at the top of the subject hierarchy, which is made when there is none."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
+    root = hierarchy.GetSceneItemID()
+    folder = hierarchy.GetItemChildWithName(root, name) or hierarchy.CreateFolderItem(root, name)
+    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), folder)

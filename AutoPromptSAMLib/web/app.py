@@ -28,7 +28,6 @@ from AutoPromptSAMLib.web.prompts_panel import PromptsPanel
 from AutoPromptSAMLib.web.propagate_panel import PropagatePanel
 from AutoPromptSAMLib.web.review_panel import ReviewPanel
 from AutoPromptSAMLib.web.segments_panel import SegmentsPanel
-from AutoPromptSAMLib.web.shortcuts import Keys
 from AutoPromptSAMLib.web.state import INITIAL
 from AutoPromptSAMLib.web.supports_gallery import SupportsGallery
 from AutoPromptSAMLib.web.supports_panel import SupportsPanel
@@ -36,6 +35,7 @@ from AutoPromptSAMLib.web.theme import MODULE, VUETIFY
 from AutoPromptSAMLib.web.tools import OPTIONS, Tools
 from AutoPromptSAMLib.web.uploads import Downloads, Uploads
 from AutoPromptSAMLib.web.views import Views
+from AutoPromptSAMLib.workbench.shortcuts import Keys
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.backbones import Backbone
@@ -195,13 +195,11 @@ class WebApp:
             if self._nodes is not None:
                 self.state.update({"phase": "embedding", "status": "Waiting for the model…"})
             return
-        from AutoPromptSAMLib.backbones.cache import EmbeddingCache
         from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
         from AutoPromptSAMLib.mrml.prompt_nodes import PromptNodes
-        from AutoPromptSAMLib.session.local import LocalSession
-        from AutoPromptSAMLib.zoo import home
+        from AutoPromptSAMLib.session.opening import local_session
 
-        self._session = LocalSession(self._backbone, EmbeddingCache(home() / "embeddings"), home() / "runs")
+        self._session = local_session(self._backbone)
         self.segmenter = InteractiveSegmenter(
             self._session,
             *self._nodes,

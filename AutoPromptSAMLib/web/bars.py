@@ -9,8 +9,8 @@ from vtkmodules.vtkCommonCore import vtkCommand
 
 from AutoPromptSAMLib.intensity import CT_PRESETS, WindowLevel, default_mapping
 from AutoPromptSAMLib.web.panel import Panel
-from AutoPromptSAMLib.web.shortcuts import hint
 from AutoPromptSAMLib.web.views import LAYOUTS
+from AutoPromptSAMLib.workbench.shortcuts import hint
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled
 from AutoPromptSAMLib.web.panel import Panel
+from AutoPromptSAMLib.workbench.model_rows import device_text, device_word, model_rows
 
 if TYPE_CHECKING:
-    from AutoPromptSAMLib.backbones import Backbone
     from AutoPromptSAMLib.web.app import WebApp
-    from AutoPromptSAMLib.zoo import ModelCard
 
 
 class ModelsPanel(Panel):
@@ -73,10 +73,7 @@ class ModelsPanel(Panel):
 
     def list(self) -> None:
         """Show the cards, those that are here first, then those that we ran."""
-        from AutoPromptSAMLib.zoo import load_cards
-
-        rows = [_row(card) for card in load_cards().values()]
-        self.state.models = sorted(rows, key=lambda row: (not row["installed"], not row["run_here"]))
+        self.state.models = [asdict(row) for row in model_rows()]
 
     def on_models_open(self) -> None:
         """Show the dialog."""
@@ -102,8 +99,8 @@ class ModelsPanel(Panel):
                     self.on_models_open()
             return
         with state:
-            state.model, state.model_title = name, f"{card.title} · {_short(backbone.device)}"
-            state.model_about = f"{card.title} runs on {_long(backbone)}; the views are drawn by the CPU."
+            state.model, state.model_title = name, f"{card.title} · {device_word(backbone.device)}"
+            state.model_about = f"{card.title} runs on {device_text(backbone)}; the views are drawn by the CPU."
             state.models_open = False
             app.use_backbone(backbone)
 
@@ -141,35 +138,3 @@ class ModelsPanel(Panel):
             self.list()
         if not self.state.model:
             await self.use(name, self.app.device)
-
-
-def _row(card: ModelCard) -> dict[str, Any]:
-    from AutoPromptSAMLib.zoo import expected_sha256, is_installed
-
-    can = card.capabilities
-    return {
-        "name": card.name,
-        "title": card.title,
-        "size": "size unknown" if card.size_bytes is None else f"{card.size_bytes / 1e6:.0f} MB",
-        "prompts": ", ".join(kind for kind in ("points", "boxes", "masks") if getattr(can, kind)),
-        "input": card.input_size,
-        "trained_on": card.trained_on,
-        "licence": card.licence.spdx,
-        "licence_url": card.licence.url,
-        "terms": card.licence.terms,
-        "run_here": card.run_here,
-        "installed": is_installed(card),
-        "fetchable": expected_sha256(card) is not None,
-    }
-
-
-def _short(device: Any) -> str:
-    return "GPU" if device.type == "cuda" else str(device.type).upper()
-
-
-def _long(backbone: Backbone) -> str:
-    import torch
-
-    if backbone.device.type == "cuda":
-        return f"the GPU ({torch.cuda.get_device_name(backbone.device)}; {backbone.engine})"
-    return f"the CPU ({backbone.engine}; slower than on a GPU)"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Literal
 
-from AutoPromptSAMLib.web import shortcuts
 from AutoPromptSAMLib.web.panel import Panel
+from AutoPromptSAMLib.workbench import shortcuts
 
 LASTS_S = {"info": 6.0, "warning": 12.0, "error": 20.0}
 TOASTS = """

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
 
-from AutoPromptSAMLib.prompts import Box, Doodle, Point, Prompt
-from AutoPromptSAMLib.session.seeds import natural_axis, seed_slices
 from AutoPromptSAMLib.web.panel import Panel
+from AutoPromptSAMLib.workbench.prompt_rows import PromptRow, prompt_row
 
-if TYPE_CHECKING:
-    from AutoPromptSAMLib.geometry import VolumeGeometry
-
-VIEWS = ("axial", "coronal", "sagittal")
+ICONS = {"box": "mdi-selection", "doodle": "mdi-draw", "mask": "mdi-texture-box"}
 
 
 class PromptsPanel(Panel):
@@ -56,7 +52,8 @@ class PromptsPanel(Panel):
             return
         geometry = segmenter.volume.geometry
         given = segmenter.prompts() if segmenter.active_segment else ()
-        self.state.prompts = [row(prompt, geometry) for prompt in given]
+        rows = [prompt_row(prompt, geometry) for prompt in given]
+        self.state.prompts = [{**asdict(row), "icon": _icon(row)} for row in rows]
 
     def on_prompt_remove(self, prompt_id: str) -> None:
         """Remove one prompt; undo brings it back."""
@@ -78,28 +75,5 @@ class PromptsPanel(Panel):
             segmenter.remove_prompt(segmenter.prompts()[-1].id)
 
 
-def row(prompt: Prompt, geometry: VolumeGeometry) -> dict[str, Any]:
-    """A prompt for the page."""
-    axis = natural_axis([prompt], geometry)
-    view = next((name for name in VIEWS if geometry.array_axis(name) == axis), "axial")
-    slices = sorted(seed_slices([prompt], geometry, axis)) or [0]
-    sign = "plus" if getattr(prompt, "positive", True) else "minus"
-    if isinstance(prompt, Point):
-        icon, text = f"mdi-{sign}-circle-outline", "Point"
-    elif isinstance(prompt, Box):
-        icon, text, sign = "mdi-selection", "Box", "none"
-    elif isinstance(prompt, Doodle):
-        icon, text = "mdi-draw", "Doodle"
-    else:
-        icon, text, sign = "mdi-texture-box", "Mask", "none"
-    return {
-        "id": prompt.id,
-        "kind": prompt.type,
-        "icon": icon,
-        "sign": sign,
-        "text": f"{text} {'+' if sign == 'plus' else '−'}" if sign != "none" else text,
-        "view": view,
-        "slice": slices[len(slices) // 2],
-        "person": prompt.source.kind == "person",
-        "source": prompt.source.name or prompt.source.kind,
-    }
+def _icon(row: PromptRow) -> str:
+    return ICONS.get(row.kind, f"mdi-{row.sign}-circle-outline")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from AutoPromptSAMLib.session.seeds import natural_axis
 from AutoPromptSAMLib.web.panel import Panel
-from AutoPromptSAMLib.web.prompts_panel import VIEWS
+from AutoPromptSAMLib.workbench.prompt_rows import view_along
+from AutoPromptSAMLib.workbench.ranges import propagation_summary
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
@@ -71,22 +72,17 @@ class PropagatePanel(Panel):
             return
         if segmenter.active_segment and segmenter.prompts():
             axis = natural_axis(segmenter.prompts(), segmenter.volume.geometry)
-            if axis != self._axis and what != "propagation":
-                self.state.propagate_view = self._view(axis)
-        found = segmenter.propagation() if segmenter.active_segment else None
-        self.state.propagate_about, self.state.propagate_weak = "", []
-        if found is not None and found.agreement and not found.automatic:
-            state = "" if found.complete else " so far"
-            slices = f"{len(found.agreement)} slices{state}, {min(found.agreement)} to {max(found.agreement)}."
-            self.state.propagate_about = slices
-            self.state.propagate_weak = sorted(found.weak[:6])
+            if axis != self.axis and what != "propagation":
+                self.state.propagate_view = view_along(segmenter.volume.geometry, axis)
+        found = propagation_summary(segmenter)
+        self.state.propagate_about = "" if found is None else found.about
+        self.state.propagate_weak = [] if found is None else list(found.weak)
 
     def on_propagate(self) -> None:
         """Go on from the prompted slices through the range."""
         if self.app.segmenter is None or self.state.phase == "propagating":
             return
-        first, last = int(self.state.propagate_first), int(self.state.propagate_last)
-        self.app.segmenter.propagate(first, last, self._axis)
+        self.app.segmenter.propagate(*self.range(), self.axis)
 
     def on_cancel(self) -> None:
         """Stop what runs; finished slices stay."""
@@ -106,14 +102,22 @@ class PropagatePanel(Panel):
         """From the first to the last slice."""
         segmenter = self.app.segmenter
         if segmenter is not None:
-            count = segmenter.volume.geometry.shape[self._axis]
+            count = segmenter.volume.geometry.shape[self.axis]
             self.state.propagate_count = count
             self.state.propagate_first, self.state.propagate_last = 0, count - 1
 
     @property
-    def _axis(self) -> int:
+    def axis(self) -> int:
+        """The array axis of the slices that the page works along."""
         return self.app.need_segmenter().volume.geometry.array_axis(self.state.propagate_view)
 
-    def _view(self, axis: int) -> str:
-        geometry: Any = self.app.need_segmenter().volume.geometry
-        return next((name for name in VIEWS if geometry.array_axis(name) == axis), "axial")
+    @property
+    def shown_slice(self) -> int:
+        """The slice that is shown in the direction that the page works along."""
+        return int(self.state[f"view_{self.state.propagate_view}"]["index"])
+
+    def range(self, only: bool = False) -> tuple[int, int]:
+        """The slices of the handles, first and last, or ``only`` the shown one."""
+        if only:
+            return self.shown_slice, self.shown_slice
+        return int(self.state.propagate_first), int(self.state.propagate_last)

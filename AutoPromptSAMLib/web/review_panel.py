@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from AutoPromptSAMLib.errors import AutoPromptSAMError, PromptError
-from AutoPromptSAMLib.mrml.probe import slice_position
-from AutoPromptSAMLib.mrml.reports import sure_level
+from AutoPromptSAMLib.errors import AutoPromptSAMError
 from AutoPromptSAMLib.mrml.uncertainty_nodes import COLORS
-from AutoPromptSAMLib.prompts import Box, Point, Prompt
-from AutoPromptSAMLib.session import REACH
 from AutoPromptSAMLib.web.panel import Panel
-from AutoPromptSAMLib.web.prompts_panel import VIEWS
 from AutoPromptSAMLib.web.review_templates import PANEL
-from AutoPromptSAMLib.web.shortcuts import hint
+from AutoPromptSAMLib.workbench.prompt_rows import VIEWS
+from AutoPromptSAMLib.workbench.review_desk import ReviewDesk
+from AutoPromptSAMLib.workbench.shortcuts import hint
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
-    from AutoPromptSAMLib.mrml.review_state import Reviewed
     from AutoPromptSAMLib.mrml.suggestion_nodes import SuggestionNodes
     from AutoPromptSAMLib.web.app import WebApp
 
-ROWS = 4  # of the list of least sure slices: a choice
 KEYS = {
     "RUN": "review:run",
     "NEXT": "examples:unsure",
@@ -47,7 +42,7 @@ class ReviewPanel(Panel):
     def __init__(self, app: WebApp) -> None:
         super().__init__(app)
         self._nodes: SuggestionNodes | None = None
-        self._visited: set[int] = set()  # where the person was led since the last look
+        self._desk: ReviewDesk | None = None
         self._shown_before = -1
         self._on_surface = False
         app.server.trigger("review_export")(self.export)
@@ -64,18 +59,13 @@ class ReviewPanel(Panel):
             text = text.replace(f"{name}_KEY", hint(action))
         return text
 
-    @property
-    def axis(self) -> int:
-        """The array axis of the slices that the page works along."""
-        return self.app.need_segmenter().volume.geometry.array_axis(self.state.propagate_view)
-
     def connected(self, segmenter: InteractiveSegmenter) -> None:
         """Nothing is known of the new image yet."""
         from AutoPromptSAMLib.mrml.suggestion_nodes import SuggestionNodes
 
         self.disconnect()
         self._nodes = SuggestionNodes(segmenter, self.app.slicer_app.scene)
-        self._visited.clear()
+        self._desk = ReviewDesk(segmenter)
         self._show_suggestions()
         self._on_surface = False
         self._show_overlay()
@@ -86,13 +76,13 @@ class ReviewPanel(Panel):
         if self._nodes is not None:
             self._nodes.close()
             self._nodes = None
+        self._desk = None
         self.state.update(NOTHING)
 
     def refresh(self, what: str) -> None:
         """Follow looks, runs and corrections."""
-        segmenter = self.app.segmenter
-        if segmenter is not None and what in ("review", "segments", "prompts", "active", "propagation"):
-            self._show(segmenter)
+        if what in ("review", "segments", "prompts", "active", "propagation"):
+            self._show()
             if what in ("review", "active"):
                 for control in self.app.views.slices.values():
                     control.view.schedule_render()
@@ -101,10 +91,9 @@ class ReviewPanel(Panel):
 
     def on_review_run(self, only: bool = False) -> None:
         """Ask where the model is unsure on the slices of the range, or ``only`` on the shown one."""
-        segmenter = self.app.need_segmenter()
+        desk = self._need()
         self.state.guide = "review"
-        self._visited.clear()
-        segmenter.review(*self._range(only), self.axis)
+        desk.run(*self.app.propagate.range(only), self.app.propagate.axis)
 
     def on_review_one(self) -> None:
         """Ask for the shown slice only."""
@@ -112,25 +101,13 @@ class ReviewPanel(Panel):
 
     def on_review_next(self) -> None:
         """Go to the least sure slice that the person was not led to yet; corrections go to their neighbours first."""
-        segmenter = self.app.need_segmenter()
-        carried: Sequence[int] = ()
-        if self.state.review_carry and segmenter.corrected_slices():
-            carried = segmenter.carry_corrections()
-        rows = [] if self._known(segmenter) is None else [row.index for row in segmenter.ranked_slices()]
-        elsewhere = [n for n in rows if all(abs(n - index) > REACH for index in carried)]
-        if not rows:
-            raise PromptError('No slice is unsure; choose "Where is it unsure?" to look again.')
-        if not elsewhere:  # all of them are just being found anew
-            return
-        if not [n for n in elsewhere if n not in self._visited]:
-            self._visited.clear()
-        index = next(n for n in elsewhere if n not in self._visited)
-        self._visited.add(index)
-        self.app.views.on_slice_jump(self.state.propagate_view, index)
+        index = self._need().next_slice(self.app.propagate.axis, bool(self.state.review_carry))
+        if index is not None:
+            self.app.views.on_slice_jump(self.state.propagate_view, index)
 
     def on_review_accept(self) -> None:
         """What is on the shown slice is right: it stays."""
-        self._need().accept_reviewed(self._shown)
+        self._need().accept(*self._here)
 
     def on_review_carry_now(self) -> None:
         """Find the neighbours of corrected slices anew."""
@@ -140,13 +117,13 @@ class ReviewPanel(Panel):
 
     def on_review_take(self) -> None:
         """Make what is suggested for the shown slice the person's prompts."""
-        self._need().take_suggestions(self._shown)
+        self._need().take(*self._here)
 
     def on_review_refine(self, only: bool = False) -> None:
         """Let prompts mend themselves on the slices of the range, or ``only`` on the shown one."""
-        segmenter = self.app.need_segmenter()
+        desk = self._need()
         self.state.guide = "review"
-        segmenter.refine(*self._range(only), self.axis)
+        desk.refine(*self.app.propagate.range(only), self.app.propagate.axis)
 
     def on_review_refine_one(self) -> None:
         """Let the prompts of the shown slice mend themselves."""
@@ -154,13 +131,7 @@ class ReviewPanel(Panel):
 
     def on_review_step(self, by: int) -> None:
         """Put the step after (1) or before (-1) the shown one there."""
-        segmenter = self.app.need_segmenter()
-        known = self._known(segmenter)
-        steps = None if known is None else known.steps.get(self._shown)
-        if known is None or steps is None:
-            raise PromptError(f"Slice {self._shown} was not refined, so it has no steps to go through.")
-        number = known.shown_step(self._shown)
-        segmenter.choose_step(self._shown, steps.chosen if number is None else number + int(by))
+        self._need().step(*self._here, int(by))
 
     # -- what is shown ------------------------------------------------------------------------------------------------
 
@@ -194,30 +165,20 @@ class ReviewPanel(Panel):
     # -- inside -------------------------------------------------------------------------------------------------------
 
     @property
-    def _shown(self) -> int:
-        """The slice that is shown in the direction that the page works along."""
-        return int(self.state[f"view_{self.state.propagate_view}"]["index"])
+    def _here(self) -> tuple[int, int]:
+        """The direction that the page works along, and the slice that is shown in it."""
+        return self.app.propagate.axis, self.app.propagate.shown_slice
 
-    def _range(self, only: bool) -> tuple[int, int]:
-        return (self._shown,) * 2 if only else (int(self.state.propagate_first), int(self.state.propagate_last))
-
-    def _need(self) -> InteractiveSegmenter:
-        """The segmenter; PromptError when the active segment was not looked at along these slices."""
-        segmenter = self.app.need_segmenter()
-        if self._known(segmenter) is None:
-            raise PromptError('The segment was not looked at along these slices; choose "Where is it unsure?" first.')
-        return segmenter
-
-    def _known(self, segmenter: InteractiveSegmenter) -> Reviewed | None:
-        """What is known of the active segment along the slices that the page works along."""
-        known = segmenter.reviewed()
-        return None if known is None or known.axis != self.axis else known
+    def _need(self) -> ReviewDesk:
+        """The desk; ImageError when there is no image yet."""
+        self.app.need_segmenter()
+        assert self._desk is not None
+        return self._desk
 
     def _moved(self) -> None:
-        segmenter = self.app.segmenter
-        if segmenter is not None and self._shown != self._shown_before:
-            self._shown_before = self._shown
-            self._show(segmenter)
+        if self._desk is not None and self.app.propagate.shown_slice != self._shown_before:
+            self._shown_before = self.app.propagate.shown_slice
+            self._show()
 
     def _show_overlay(self) -> None:
         segmenter = self.app.segmenter
@@ -241,73 +202,19 @@ class ReviewPanel(Panel):
         if self._nodes is not None:
             self._nodes.set_visible(bool(self.state.review_suggest) and self.state.guide == "review")
 
-    def _show(self, segmenter: InteractiveSegmenter) -> None:
-        known = self._known(segmenter)
-        if known is None or not (known.looks or known.steps):
+    def _show(self) -> None:
+        if self._desk is None:
+            return
+        found = self._desk.summary(*self._here)
+        if found is None:
             self.state.update(NOTHING)
             return
-        now, ranked = known.now(), segmenter.ranked_slices()
-        corrected = segmenter.corrected_slices()
-        geometry = segmenter.volume.geometry
-        rows = []
-        for review in ranked[:ROWS]:
-            percent = round(100 * review.expected_dice)
-            text = f"Expected Dice {percent} %"
-            if review.is_empty:
-                text = "The segment ends beside this slice; the object may go on here"
-            rows.append({
-                "index": review.index,
-                "position": slice_position(geometry, known.axis, review.index),
-                "percent": percent,
-                "level": sure_level(review.expected_dice),
-                "text": text,
-                "beside": review.is_empty,
-            })  # fmt: skip
-        dice = [look.review.expected_dice for look in now.values() if not look.review.is_empty]
-        about = ""
-        if dice:
-            count = f"{len(dice)} slice{'' if len(dice) == 1 else 's'}"
-            about = f"Expected Dice {round(100 * sum(dice) / len(dice))} % on average of {count}."
-        changed = [n for n in known.looks if n not in now and n not in corrected and known.shown_step(n) is None]
         self.state.update({
             "review_ran": True,
-            "review_about": about,
-            "review_rows": rows,
-            "review_corrected": corrected,
-            "review_changed": len(changed),
-            "review_suggested": _listed(segmenter.suggestions(self._shown)),
-            "review_steps": self._steps(known),
+            "review_about": found.about,
+            "review_rows": [asdict(row) for row in found.rows],
+            "review_corrected": list(found.corrected),
+            "review_changed": found.changed,
+            "review_suggested": found.suggested,
+            "review_steps": None if found.steps is None else asdict(found.steps),
         })  # fmt: skip
-
-    def _steps(self, known: Reviewed) -> dict[str, Any] | None:
-        index = self._shown
-        steps, number = known.steps.get(index), known.shown_step(index)
-        if steps is None:
-            return None
-        count = len(steps.masks)
-        if number is None:
-            return {
-                "index": index, "number": count - 1, "count": count, "title": "changed since it was refined",
-                "reason": "Step back to what it was refined to.",
-            }  # fmt: skip
-        step = steps.steps[number]
-        title = "as it was" if number == 0 else f"step {number} of {count - 1}"
-        if number:
-            reason = f"{'Accepted' if step.accepted else 'Refused'}: {step.reason.rstrip('.')}."
-        elif any(later.accepted for later in steps.steps[1:]):
-            reason = "Before it was refined."
-        else:
-            reason = "Nothing surer was found, so it stays."
-        reason += f" Mean uncertainty {step.score:.3f} bits."
-        return {"index": index, "number": number, "count": count, "title": title, "reason": reason}
-
-
-def _listed(prompts: Sequence[Prompt]) -> str:
-    """Prompts in words: "a box and 3 points"."""
-    parts = []
-    for kind, word in ((Box, "box"), (Point, "point")):
-        count = sum(isinstance(prompt, kind) for prompt in prompts)
-        if count:
-            plural = "es" if word == "box" else "s"
-            parts.append(f"a {word}" if count == 1 else f"{count} {word}{plural}")
-    return " and ".join(parts)

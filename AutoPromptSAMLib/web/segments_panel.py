@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from trame_slicer.segmentation import SegmentationEditableAreaMode
 
 from AutoPromptSAMLib.images.segmentation_file import TISSUE
+from AutoPromptSAMLib.mrml.segment_list import hexadecimal, rgb
 from AutoPromptSAMLib.mrml.terms import anatomy_terms
 from AutoPromptSAMLib.web.panel import Panel
-from AutoPromptSAMLib.web.shortcuts import hint
+from AutoPromptSAMLib.workbench.prompt_rows import ml_text
+from AutoPromptSAMLib.workbench.shortcuts import hint
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, SegmentInfo
@@ -131,7 +133,7 @@ class SegmentsPanel(Panel):
 
     def on_segment_color(self, segment_id: str, color: str) -> None:
         """Give it a colour, "#rrggbb"."""
-        self._segmenter.set_segment_color(segment_id, [int(color[n : n + 2], 16) / 255 for n in (1, 3, 5)])
+        self._segmenter.set_segment_color(segment_id, rgb(color))
 
     def on_segment_visible(self, segment_id: str, visible: bool) -> None:
         """Show or hide it in all views."""
@@ -169,8 +171,8 @@ class SegmentsPanel(Panel):
 
 
 def _row(info: SegmentInfo) -> dict[str, Any]:
-    color = "#" + "".join(f"{round(255 * part):02x}" for part in info.color)
-    ml = f"{info.ml:.0f} ml" if info.ml >= 10 else f"{info.ml:.1f} ml" if info.ml else "–"
+    color = hexadecimal(info.color).lower()  # as colour fields have it
     return {
-        "id": info.id, "name": info.name, "color": color, "visible": info.visible, "locked": info.locked, "ml": ml
+        "id": info.id, "name": info.name, "color": color, "visible": info.visible, "locked": info.locked,
+        "ml": ml_text(info.ml),
     }  # fmt: skip

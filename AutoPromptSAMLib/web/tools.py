@@ -21,7 +21,7 @@ from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.mrml.placing import Placing
 from AutoPromptSAMLib.mrml.placing import Tool as PlacingTool
 from AutoPromptSAMLib.web.panel import Panel
-from AutoPromptSAMLib.web.shortcuts import hint
+from AutoPromptSAMLib.workbench.shortcuts import hint
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.geometry import VolumeGeometry

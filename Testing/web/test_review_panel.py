@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 pytest.importorskip("trame_slicer")
-from trame.app import get_server
-
-from AutoPromptSAMLib.geometry import Crop, Volume, VolumeGeometry, slice_plane
+from AutoPromptSAMLib.geometry import Crop, slice_plane
 from AutoPromptSAMLib.images import load_volume
 from AutoPromptSAMLib.prompts import Box
-from AutoPromptSAMLib.session import local
 from AutoPromptSAMLib.web.app import WebApp
 from AutoPromptSAMLib.web.review_panel import KEYS
 from AutoPromptSAMLib.web.review_templates import PANEL
-from AutoPromptSAMLib.web.shortcuts import SHORTCUTS
 from AutoPromptSAMLib.web.state import INITIAL
+from AutoPromptSAMLib.workbench.shortcuts import SHORTCUTS
 
 from ..knows_truth import KnowsTruth
-from ..threshold_backbone import BRIGHT, ThresholdBackbone
-from .test_ui import do, settle
+from ..threshold_backbone import ThresholdBackbone
+from .pages import application, do, settle, show, told
 
 BALL = (np.indices((30, 40, 48)).T - np.array([15, 20, 24])).T
 TRUTH = BALL[0] ** 2 + BALL[1] ** 2 + BALL[2] ** 2 < 160  # on slices 3 to 27
@@ -36,29 +32,14 @@ WRONG[[2, 28]] = False
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
-    home = tmp_path_factory.mktemp("home")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("AUTOPROMPTSAM_HOME", str(home))
-    patch.setattr(local, "LocalSession", KnowsTruth)
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    made = WebApp(get_server("test-review"), home / "web")
-    made.loop = loop
-    made.state.ready()
-    yield made
-    made.close_image(None)
-    loop.run_until_complete(asyncio.sleep(0))
-    patch.undo()
+    with application("test-review", tmp_path_factory.mktemp("home"), KnowsTruth) as app:
+        yield app
 
 
 @pytest.fixture
 def opened(app: WebApp) -> WebApp:
     """A bright ball with a segment that is wrong on two slices, and the tab of the review."""
-    app.state.update({name: value for name, value in INITIAL.items() if name != "models"})
-    geometry = VolumeGeometry(TRUTH.shape, np.diag([1.0, 1.0, 2.0, 1.0]))
-    app.show_volume(Volume(np.where(TRUTH, BRIGHT, 0).astype(np.uint8), geometry, None, "ball"))
-    app.use_backbone(ThresholdBackbone())
-    settle(app, lambda: app.state.tools_ready and app.state.phase == "ready")
+    show(app, TRUTH)
     segment_id = app.need_segmenter().add_segment("ball")
     app.need_segmenter().kept.flip({segment_id: Crop.from_full(WRONG)})
     with app.state:
@@ -84,10 +65,6 @@ def correct(app: WebApp, index: int) -> None:
     app.need_segmenter().add_prompt(Box.on_plane(plane, (8, 4, 40, 36)))
     settle(app, lambda: app.state.phase == "ready" and np.array_equal(voxels(app)[index], TRUTH[index]))
     settle(app, lambda: app.need_segmenter()._live is None)
-
-
-def told(app: WebApp) -> str:
-    return str(app.state.toasts[-1]["text"])
 
 
 def shown(app: WebApp) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import re
 import threading
@@ -15,20 +14,17 @@ import pytest
 
 pytest.importorskip("trame_slicer")
 from PIL import Image
-from trame.app import get_server
 
-from AutoPromptSAMLib.geometry import Crop, Volume, VolumeGeometry
+from AutoPromptSAMLib.geometry import Crop
 from AutoPromptSAMLib.mrml.reports import SURE_COLORS
 from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
-from AutoPromptSAMLib.session import local
 from AutoPromptSAMLib.supports import SupportLibrary, SupportSet
 from AutoPromptSAMLib.web import app as app_module
 from AutoPromptSAMLib.web.app import WebApp
-from AutoPromptSAMLib.web.state import INITIAL
 
 from ..finds_bright import SURE, Learns
-from ..threshold_backbone import BRIGHT, ThresholdBackbone
-from .test_ui import do, settle
+from ..threshold_backbone import ThresholdBackbone
+from .pages import application, do, settle, show, told
 
 BALL = (np.indices((20, 40, 48)).T - np.array([10, 20, 24])).T
 TRUTH = (BALL[0] ** 2 * 4 + BALL[1] ** 2 + BALL[2] ** 2) < 120  # on slices 5 to 15
@@ -36,34 +32,17 @@ TRUTH = (BALL[0] ** 2 * 4 + BALL[1] ** 2 + BALL[2] ** 2) < 120  # on slices 5 to
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
-    home = tmp_path_factory.mktemp("home")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("AUTOPROMPTSAM_HOME", str(home))
-    patch.setattr(local, "LocalSession", Learns)
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    made = WebApp(get_server("test-supports"), home / "web")
-    made.loop = loop
-    made.state.ready()
-    yield made
-    made.close_image(None)
-    loop.run_until_complete(asyncio.sleep(0))
-    patch.undo()
+    with application("test-supports", tmp_path_factory.mktemp("home"), Learns) as app:
+        yield app
 
 
 @pytest.fixture
 def opened(app: WebApp) -> WebApp:
     """A bright ball, and no examples yet."""
-    for each in app.gallery.library.sets():
-        app.gallery.library.remove(each.id)
-    app.state.update({name: value for name, value in INITIAL.items() if name != "models"})
+    for each in app.gallery.desk.library.sets():
+        app.gallery.desk.library.remove(each.id)
     app.gallery.list()
-    affine = np.diag([1.0, 1.0, 2.0, 1.0])
-    app.show_volume(
-        Volume(np.where(TRUTH, BRIGHT, 0).astype(np.uint8), VolumeGeometry(TRUTH.shape, affine), None, "ball")
-    )
-    app.use_backbone(ThresholdBackbone())
-    settle(app, lambda: app.state.tools_ready and app.state.phase == "ready")
+    show(app, TRUTH)
     app.state.guide = "examples"
     return app
 
@@ -88,17 +67,13 @@ def made(app: WebApp, name: str = "Balls") -> SupportSet:
         segmenter.remove_segment(info.id)
     segmenter.undo_stack.clear()
     settle(app, lambda: not app.state.segments)
-    assert app.gallery.chosen is not None
-    return app.gallery.chosen
+    assert app.gallery.desk.chosen is not None
+    return app.gallery.desk.chosen
 
 
 def run(app: WebApp, trigger: str = "examples_run") -> None:
     do(app, trigger)
     settle(app, lambda: app.state.phase == "ready" and app.state.examples_ran)
-
-
-def told(app: WebApp) -> str:
-    return str(app.state.toasts[-1]["text"])
 
 
 def test_a_set_is_made_from_the_open_image(opened: WebApp) -> None:
@@ -129,7 +104,7 @@ def test_only_ticked_segments_and_vouched_slices(opened: WebApp) -> None:
     opened.state.examples_slices = "vouched"
     do(opened, "examples_add_scene")
     settle(opened, lambda: bool(opened.state.examples_sets) and not opened.state.examples_busy)
-    chosen = opened.gallery.need()
+    chosen = opened.gallery.desk.need()
     assert chosen.names == ("half",)
     assert [pair.name for pair in chosen.pairs] == [f"axial {n}" for n in range(5, 10)]
 
@@ -146,14 +121,14 @@ def test_sets_are_renamed_and_removed_and_examples_come_back(opened: WebApp) -> 
     assert gone["id"] not in [pair["id"] for pair in opened.state.examples_pairs]
     assert opened.state.examples_removed == gone["name"]
     do(opened, "examples_unremove")
-    back = next(pair for pair in opened.gallery.need().pairs if pair.id == gone["id"])
+    back = next(pair for pair in opened.gallery.desk.need().pairs if pair.id == gone["id"])
     assert np.array_equal(back.masks["globe"], chosen.pairs[1].masks["ball"])
     do(opened, "examples_rename", "")
     assert "write a name" in told(opened)
     do(opened, "examples_remove_set")
     assert opened.state.examples_sets == []
     assert opened.state.examples_set == ""
-    assert opened.gallery.library.sets() == []
+    assert opened.gallery.desk.library.sets() == []
 
 
 def upload(app: WebApp, purpose: str, name: str, data: bytes) -> None:
@@ -186,7 +161,7 @@ def test_examples_come_from_a_picture_and_its_mask(opened: WebApp) -> None:
     opened.state.examples_file_objects = "disc, cup"
     do(opened, "examples_add_files")
     settle(opened, lambda: bool(opened.state.examples_sets) and not opened.state.examples_busy)
-    chosen = opened.gallery.need()
+    chosen = opened.gallery.desk.need()
     assert (chosen.name, chosen.names) == ("disc and cup", ("disc", "cup"))
     assert np.array_equal(chosen.pairs[0].masks["cup"], labels == 2)
     assert opened.state.examples_files == {"image": "", "mask": ""}
@@ -202,13 +177,13 @@ def test_a_set_goes_out_as_one_file_and_comes_back(opened: WebApp, tmp_path: Pat
     assert path is not None
     assert path.name == "Balls.apsupports"
     upload(opened, "examples-import", path.name, path.read_bytes())
-    first, second = opened.gallery.library.sets()
+    first, second = opened.gallery.desk.library.sets()
     assert [pair.id for pair in first.pairs] == [pair.id for pair in second.pairs]
-    assert opened.gallery.need().id == second.id != chosen.id
+    assert opened.gallery.desk.need().id == second.id != chosen.id
     assert "was imported" in told(opened)
     upload(opened, "examples-import", "broken.apsupports", path.read_bytes()[:2000])
     assert "broken.apsupports" in told(opened)
-    assert len(opened.gallery.library.sets()) == 2
+    assert len(opened.gallery.desk.library.sets()) == 2
 
 
 def test_a_run_shows_how_sure_it_is_and_leads_to_the_least_sure_slice(opened: WebApp) -> None:
@@ -278,8 +253,8 @@ def test_accepted_slices_are_kept_and_join_the_examples(opened: WebApp) -> None:
     do(opened, "examples_add_vouched")
     settle(opened, lambda: not state.examples_busy)
     assert re.search(r'1 example joined "Balls"; 1 was in it already', told(opened))
-    new = [pair for pair in opened.gallery.need().pairs if pair.id not in [old.id for old in chosen.pairs]]
-    assert len(new) == len(opened.gallery.need().pairs) - count
+    new = [pair for pair in opened.gallery.desk.need().pairs if pair.id not in [old.id for old in chosen.pairs]]
+    assert len(new) == len(opened.gallery.desk.need().pairs) - count
     assert any(pair.masks["ball"].sum() == (TRUTH | spot)[9].sum() for pair in new)
 
 
@@ -329,7 +304,7 @@ def test_another_model_ends_learning_and_keeps_the_best_so_far(opened: WebApp, t
     opened.use_backbone(ThresholdBackbone())
     settle(opened, lambda: state.examples_learning is None and state.examples_sets[0]["learned"])
     assert 'the best so far is kept in "Balls"' in told(opened)
-    task = opened.gallery.library.get(chosen.id).task
+    task = opened.gallery.desk.library.get(chosen.id).task
     assert task is not None
     assert task.read_bytes() == session.task.read_bytes()
 

@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("trame_slicer")
-from trame.app import get_server
 
-from AutoPromptSAMLib.geometry import Crop, Volume, VolumeGeometry, slice_plane
+from AutoPromptSAMLib.geometry import Crop, Volume, slice_plane
 from AutoPromptSAMLib.prompts import Box
 from AutoPromptSAMLib.web import app as app_module
-from AutoPromptSAMLib.web import shortcuts, tools
+from AutoPromptSAMLib.web import tools
 from AutoPromptSAMLib.web.app import WebApp
-from AutoPromptSAMLib.web.state import INITIAL
+from AutoPromptSAMLib.workbench import shortcuts
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from threshold_backbone import BRIGHT, ThresholdBackbone
+from ..threshold_backbone import ThresholdBackbone
+from .pages import application, do, settle, show
 
 STATIC = Path(app_module.__file__).with_name("static")
 
 
 # -- shortcuts ------------------------------------------------------------------------------------------------------
-
-
-def test_no_key_has_two_meanings() -> None:
-    keys = [key for shortcut in shortcuts.SHORTCUTS for key in shortcut.keys]
-    assert len(keys) == len(set(keys))
 
 
 def test_every_tool_has_a_shortcut_and_every_tool_shortcut_a_tool() -> None:
@@ -44,12 +36,6 @@ def test_every_tool_has_a_shortcut_and_every_tool_shortcut_a_tool() -> None:
 def test_tools_of_prompts_are_the_digits_in_the_order_of_the_rail() -> None:
     digits = [shortcuts.BY_KEY[str(n)] for n in range(1, 8)]
     assert digits == [f"tool:{tool.id}" for tool in tools.PROMPT_TOOLS]
-
-
-def test_keys_are_shown_as_they_are_printed_on_keyboards() -> None:
-    assert shortcuts.key_text("ctrl+shift+z") == "Ctrl+Shift+Z"
-    assert shortcuts.hint("propagate") == " (Space)"
-    assert shortcuts.hint("nothing of that name") == ""
 
 
 # -- drawing --------------------------------------------------------------------------------------------------------
@@ -91,56 +77,16 @@ def test_the_view_under_the_mouse_is_drawn_at_once_and_the_others_together_later
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
-    home = tmp_path_factory.mktemp("home")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("AUTOPROMPTSAM_HOME", str(home))
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    made = WebApp(get_server("test-ui"), home / "web")
-    made.loop = loop
-    made.state.ready()  # from here on its changes are acted upon, as when the server runs
-    yield made
-    made.close_image(None)
-    loop.run_until_complete(asyncio.sleep(0))
-    patch.undo()
+    with application("test-ui", tmp_path_factory.mktemp("home")) as app:
+        yield app
 
 
 @pytest.fixture
 def opened(app: WebApp) -> WebApp:
     """A bright ball in the dark, 40 slices of 64 x 64, and a network that finds what is bright in a box."""
     k, j, i = np.indices((40, 64, 64))
-    ball = (k - 20) ** 2 / 2 + (j - 32) ** 2 + (i - 32) ** 2 < 150
-    affine = np.diag([1.0, 1.0, 2.0, 1.0])
-    app.state.update({name: value for name, value in INITIAL.items() if name != "models"})
-    app.show_volume(
-        Volume(np.where(ball, BRIGHT, 0).astype(np.uint8), VolumeGeometry(ball.shape, affine), None, "ball")
-    )
-    app.use_backbone(ThresholdBackbone())
-    settle(app, lambda: app.state.tools_ready and app.state.phase == "ready")
+    show(app, (k - 20) ** 2 / 2 + (j - 32) ** 2 + (i - 32) ** 2 < 150)
     return app
-
-
-def settle(app: WebApp, until: Callable[[], bool]) -> None:
-    """Let the event loop run until something holds."""
-
-    async def wait() -> None:
-        for _ in range(400):
-            await asyncio.sleep(0.02)
-            if until():
-                await asyncio.sleep(0.05)  # what was told to the page in the same turn
-                return
-        raise AssertionError("it did not happen")
-
-    assert app.loop is not None
-    app.loop.run_until_complete(wait())
-
-
-def do(app: WebApp, name: str, *args: Any) -> Any:
-    """What the page does when a button is clicked."""
-    with app.state:
-        answer = app.server.controller.trigger_fn(name)(*args)
-    settle(app, lambda: True)
-    return answer
 
 
 def draw_box(app: WebApp, index: int = 20) -> None:
