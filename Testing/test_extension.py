@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -14,26 +15,21 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 CMAKE = ROOT / "AutoPromptSAM" / "CMakeLists.txt"
 
-# The least of Slicer that a module file needs in order to be loaded and opened.
+# The least of Slicer that a module file needs in order to be loaded and listed.
 STAND_INS = """
 import sys, types
 def module(name, **members):
     sys.modules[name] = types.ModuleType(name)
     vars(sys.modules[name]).update(members)
 class Loadable:
-    def __init__(self, parent): self.parent = parent
-class Layout:
-    def __init__(self): self.widgets = []
-    def addWidget(self, widget): self.widgets.append(widget)
-    def addStretch(self, stretch): pass
-class Widget:
-    def __init__(self, parent=None): self.layout = Layout()
-    def setup(self): pass
-class Label:
-    def __init__(self, text): self.text = text
-module("slicer")
+    def __init__(self, parent=None): self.parent = parent
+connected = []
+module("slicer", app=types.SimpleNamespace(connect=lambda signal, slot: connected.append(signal)))
 module("slicer.i18n", tr=lambda text: text, translate=lambda context, text: text)
-module("slicer.ScriptedLoadableModule", ScriptedLoadableModule=Loadable, ScriptedLoadableModuleWidget=Widget)
+module("slicer.util", VTKObservationMixin=type("VTKObservationMixin", (), {}))
+kinds = ("", "Widget", "Logic", "Test")
+module("slicer.ScriptedLoadableModule",
+       **{f"ScriptedLoadableModule{kind}": type(kind, (Loadable,), {}) for kind in kinds})
 """
 
 # Slicer's macros as far as they place files: a script with an absolute path goes where it is relative to the binary
@@ -60,6 +56,13 @@ macro(slicerMacroBuildScriptedModule)
   install(DIRECTORY ${CMAKE_BINARY_DIR}/${Slicer_QTSCRIPTEDMODULES_LIB_DIR}/
     DESTINATION ${Slicer_INSTALL_QTSCRIPTEDMODULES_LIB_DIR} COMPONENT RuntimeLibraries)
 endmacro()
+macro(slicer_add_python_unittest)
+  cmake_parse_arguments(MY "" "SCRIPT;TESTNAME_PREFIX" "SLICER_ARGS" ${ARGN})
+  if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${MY_SCRIPT})
+    message(FATAL_ERROR "There is no test ${MY_SCRIPT}")
+  endif()
+  file(APPEND ${CMAKE_BINARY_DIR}/tests.txt "${MY_SCRIPT}\n")
+endmacro()
 """
 
 
@@ -70,10 +73,22 @@ def listed(variable: str) -> list[str]:
     return found[1].split()
 
 
-def present(folder: str, *suffixes: str) -> list[str]:
-    """Files of a folder; the browser host is no part of the application, which is a host itself."""
-    files = [path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.suffix in suffixes]
-    return sorted(path.as_posix() for path in files if not path.is_relative_to("AutoPromptSAMLib/web"))
+def present(folder: Path, *suffixes: str, base: Path = ROOT) -> list[str]:
+    """Files of a folder, relative to ``base``; the browser host is no part of the application, a host itself."""
+    found = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    files = [path for path in found if path.suffix in suffixes or not suffixes]
+    web = ROOT / "AutoPromptSAMLib" / "web"
+    return sorted(path.relative_to(base).as_posix() for path in files if not path.is_relative_to(web))
+
+
+# Variable of the module's CMakeLists.txt, and the files on disk that it has to list.
+MODULE = CMAKE.parent
+LISTS = {
+    "DESKTOP_SCRIPTS": lambda: present(MODULE / "AutoPromptSAMDesktop", ".py", base=MODULE),
+    "RESOURCE_FILES": lambda: present(MODULE / "Resources", base=MODULE),
+    "LIBRARY_SCRIPTS": lambda: present(ROOT / "AutoPromptSAMLib", ".py"),
+    "MODEL_FILES": lambda: present(ROOT / "models", ".yaml", ".safetensors", ".md"),
+}
 
 
 def run(program: str) -> str:
@@ -82,68 +97,141 @@ def run(program: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize(
-    ("variable", "folder", "suffixes"),
-    [("LIBRARY_SCRIPTS", "AutoPromptSAMLib", (".py",)), ("MODEL_FILES", "models", (".yaml", ".safetensors", ".md"))],
-)
-def test_every_file_is_packaged(variable, folder, suffixes):
-    entries, files = listed(variable), present(folder, *suffixes)
-    missing, extra = sorted(set(files) - set(entries)), sorted(set(entries) - set(files))
-    assert not missing, f"add to {variable} in {CMAKE}: {' '.join(missing)}"
-    assert not extra, f"remove from {variable} in {CMAKE}: {' '.join(extra)}"
-    assert entries == files, f"sort {variable} in {CMAKE}"
-
-
-def test_installed_extension_has_the_library_beside_the_module_and_finds_its_cards(tmp_path):
+def configure_and_install(source: Path, folder: Path) -> tuple[Path, Path]:
+    """Configure and install the extension at ``source``; returns the build folder and that of installed modules."""
     cmake = shutil.which("cmake")
     if cmake is None:
         pytest.skip("no cmake here")
-    config = tmp_path / "slicer"
+    config = folder / "slicer"
     config.mkdir()
     (config / "SlicerConfig.cmake").write_text(SLICER_CONFIG)
     (config / "use.cmake").write_text(SLICER_MACROS)
     (config / "nothing.cmake").write_text("")
-    build, installed = tmp_path / "build", tmp_path / "installed"
+    build, installed = folder / "build", folder / "installed"
     for step in (
-        ["-S", ROOT, "-B", build, f"-DSlicer_DIR={config}", f"-DCMAKE_INSTALL_PREFIX={installed}"],
+        [
+            "-S",
+            source,
+            "-B",
+            build,
+            f"-DSlicer_DIR={config}",
+            f"-DCMAKE_INSTALL_PREFIX={installed}",
+            "-DBUILD_TESTING=ON",
+        ],
         ["--install", build, "--component", "RuntimeLibraries"],
     ):
         done = subprocess.run([cmake, *map(str, step)], capture_output=True, text=True, timeout=120)
         if "CMAKE_CXX_COMPILER" in done.stderr:
             pytest.skip("no compiler here, which cmake asks for")
         assert done.returncode == 0, done.stderr
-    modules = installed / "lib" / "modules"
-    assert (modules / "AutoPromptSAM.py").is_file()
-    assert (modules / "Resources" / "Icons" / "AutoPromptSAM.png").is_file()
+    return build, installed / "lib" / "modules"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> tuple[Path, Path]:
+    return configure_and_install(ROOT, tmp_path_factory.mktemp("extension"))
+
+
+@pytest.mark.parametrize("variable", LISTS)
+def test_every_file_is_listed(variable):
+    entries, files = listed(variable), LISTS[variable]()
+    missing, extra = sorted(set(files) - set(entries)), sorted(set(entries) - set(files))
+    assert files
+    assert not missing, f"add to {variable} in {CMAKE}: {' '.join(missing)}"
+    assert not extra, f"remove from {variable} in {CMAKE}: {' '.join(extra)}"
+    assert entries == files, f"sort {variable} in {CMAKE}"
+
+
+def test_installed_are_exactly_the_files_on_disk(built):
+    _, modules = built
+    cards = {f"AutoPromptSAMLib/{file}" for file in LISTS["MODEL_FILES"]()}
+    sources = {file for variable, files in LISTS.items() if variable != "MODEL_FILES" for file in files()}
+    assert set(present(modules, base=modules)) == {"AutoPromptSAM.py"} | sources | cards
+
+
+@pytest.mark.parametrize("listed_file", ["AutoPromptSAMDesktop/nowhere.py", "Resources/UI/Nowhere.ui"])
+def test_a_line_for_a_file_that_is_not_there_does_not_configure(tmp_path, listed_file):
+    source = tmp_path / "source"
+    for file in ("CMakeLists.txt", *present(MODULE), *LISTS["LIBRARY_SCRIPTS"](), *LISTS["MODEL_FILES"]()):
+        (source / file).parent.mkdir(parents=True, exist_ok=True)
+        (source / file).symlink_to(ROOT / file)
+    copy = source / "AutoPromptSAM" / "CMakeLists.txt"
+    text = copy.read_text()
+    copy.unlink()
+    variable = "DESKTOP_SCRIPTS" if listed_file.endswith(".py") else "RESOURCE_FILES"
+    copy.write_text(text.replace(f"set({variable}\n", f"set({variable}\n  {listed_file}\n"))
+    with pytest.raises(AssertionError, match=Path(listed_file).name):
+        configure_and_install(source, tmp_path)
+
+
+def test_installed_library_is_beside_the_module_and_finds_its_cards(built):
+    _, modules = built
     names = run(
         f"import sys; sys.path.insert(0, {str(modules)!r})\n"
         "import AutoPromptSAMLib; from AutoPromptSAMLib.zoo.card import load_cards\n"
         f"assert AutoPromptSAMLib.__file__.startswith({str(modules)!r})\nprint(*sorted(load_cards()))"
     )
-    assert names.split() == sorted(Path(file).stem for file in present("models", ".yaml"))
+    assert names.split() == sorted(Path(file).stem for file in present(ROOT / "models", ".yaml"))
 
 
-def test_module_file_loads_without_importing_the_library_or_anything_heavy():
-    folder = str(ROOT / "AutoPromptSAM")
+def test_slicers_own_build_runs_the_modules_tests(built):
+    build, _ = built
+    scripts = present(MODULE / "Testing" / "Python", ".py", base=MODULE / "Testing" / "Python")
+    assert sorted((build / "tests.txt").read_text().split()) == scripts
+
+
+def test_index_entry_is_as_its_schema_wants_it():
+    entry = json.loads((ROOT / "AutoPromptSAM.json").read_text())
+    # Version 1.0.1 of the schema of Slicer's extensions index: these three are required, and others are refused.
+    required, optional = (
+        {"$schema", "category", "scm_url"},
+        {"scm_revision", "scm_type", "build_dependencies", "build_subdirectory", "enabled", "tier"},
+    )
+    assert required <= set(entry) <= required | optional
+    assert entry["$schema"].endswith("/slicer-extension-catalog-entry-schema-v1.0.1.json#")
+    assert entry["scm_type"] == "git"
+    assert entry["scm_url"].startswith("https://")
+    assert entry["enabled"] is True
+    assert entry["tier"] in (1, 3, 5)
+
+
+def test_index_entry_and_metadata_say_the_same():
+    entry, metadata = json.loads((ROOT / "AutoPromptSAM.json").read_text()), (ROOT / "CMakeLists.txt").read_text()
+    assert entry["build_dependencies"] == re.findall(r'set\(EXTENSION_DEPENDS "(.*)"\)', metadata)
+    assert [entry["scm_url"].removesuffix(".git")] == re.findall(r'set\(EXTENSION_HOMEPAGE "(.*)"\)', metadata)
+    assert entry["category"] in (MODULE / "AutoPromptSAM.py").read_text()
+
+
+def test_a_clone_stays_small():
+    # The index asks for 100 MB with all history; what is not committed is not cloned.
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        pytest.skip("no git repository here")
+    files = subprocess.run([git, "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    tree = sum((ROOT / name).stat().st_size for name in files.split("\0") if name and (ROOT / name).is_file())
+    history = sum(path.stat().st_size for path in (ROOT / ".git").rglob("*") if path.is_file())
+    assert (tree + history) / 1e6 < 100
+
+
+def test_module_file_loads_and_is_listed_without_the_library_or_anything_heavy():
+    folder = str(MODULE)
     loaded = run(
         f"{STAND_INS}\nsys.path.insert(0, {folder!r})\nbefore = set(sys.modules)\nimport AutoPromptSAM\n"
-        "print(*sorted(set(sys.modules) - before))"
+        "AutoPromptSAM.AutoPromptSAM(types.SimpleNamespace())\nprint(*sorted(set(sys.modules) - before))"
     )
     assert set(loaded.split()) <= {"AutoPromptSAM", "__future__"}
     assert "AutoPromptSAM" in loaded.split()
 
 
-def test_module_says_what_it_is_and_how_to_use_it():
-    folder = str(ROOT / "AutoPromptSAM")
+def test_module_says_what_it_is_and_where_its_tutorial_is():
+    folder = str(MODULE)
     shown = run(
         f"{STAND_INS}\nsys.path.insert(0, {folder!r})\nimport AutoPromptSAM\n"
         "parent = types.SimpleNamespace()\nAutoPromptSAM.AutoPromptSAM(parent)\n"
-        "module('qt', QLabel=Label)\n"
-        "widget = AutoPromptSAM.AutoPromptSAMWidget()\nwidget.setup()\n"
-        "print(parent.title, parent.categories, parent.helpText, *(w.text for w in widget.layout.widgets))"
+        "print(parent.title, parent.categories, parent.helpText)"
     )
     assert "AutoPromptSAM ['Segmentation']" in shown
-    assert "autopromptsam doctor" in shown
+    assert "docs/tutorial.md" in shown
 
 
 def test_icon_is_one_picture_of_128_pixels():

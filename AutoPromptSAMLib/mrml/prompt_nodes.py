@@ -162,6 +162,8 @@ class PromptNodes:
         if self._dragged is node:
             self._dragged = None
         if node.GetScene() is not None:
+            if self.folder:
+                _take_out_of_folder(node)
             self.scene.RemoveNode(node)
 
     # -- nodes -> prompts ---------------------------------------------------------------------------------------------
@@ -313,4 +315,16 @@ def _put_into_folder(node: Any, name: str) -> None:
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
     root = hierarchy.GetSceneItemID()
     folder = hierarchy.GetItemChildWithName(root, name) or hierarchy.CreateFolderItem(root, name)
-    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), folder)
+    item = hierarchy.GetItemByDataNode(node)
+    if item:  # the application makes one for every node
+        hierarchy.SetItemParent(item, folder)
+    else:
+        hierarchy.CreateItem(folder, node)
+
+
+def _take_out_of_folder(node: Any) -> None:
+    """Forget a node in the subject hierarchy; the node stays."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
+    item = hierarchy.GetItemByDataNode(node)
+    if item:
+        hierarchy.RemoveItem(item, False, False)

@@ -1,0 +1,318 @@
+"""What the panels share: the scene's nodes, the model, the segmenter between them, and the thread that Qt runs on."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from AutoPromptSAMDesktop import installing
+from AutoPromptSAMDesktop.editor import Editor
+from AutoPromptSAMDesktop.main_thread import MainThread, single_shot
+from AutoPromptSAMDesktop.pages import build_panels
+from AutoPromptSAMDesktop.shortcuts import Shortcuts
+from AutoPromptSAMDesktop.slice_views import SliceViews
+from AutoPromptSAMLib.errors import AutoPromptSAMError, ImageError
+
+if TYPE_CHECKING:
+    from AutoPromptSAMDesktop.panel import Panel
+    from AutoPromptSAMDesktop.parameters import Parameters
+    from AutoPromptSAMLib.backbones import Backbone
+    from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
+    from AutoPromptSAMLib.mrml.placing import Placing
+    from AutoPromptSAMLib.mrml.prompt_nodes import PromptNodes
+    from AutoPromptSAMLib.session.local import LocalSession
+    from AutoPromptSAMLib.workbench.examples_desk import ExamplesDesk
+
+log = logging.getLogger(__name__)
+SURFACES_MS = 1000  # after the last change: making surfaces takes up to seconds
+KEEP_MS = 300  # after the last prompt: not every way to save a scene tells of it before
+ALL = ("segments", "active", "prompts", "history", "status", "propagation", "learning", "review")
+FOLDER = "AutoPromptSAM prompts"  # of the subject hierarchy
+
+
+class Desk:
+    """One for the module's widget. All methods run on Qt's thread but for ``call``."""
+
+    def __init__(self, layout: Any) -> None:
+        self.parameters: Parameters | None = None
+        self.ready = False  # whether all packages are there
+        self.backbone: Backbone | None = None
+        self.segmenter: InteractiveSegmenter | None = None
+        self.placing: Placing | None = None
+        self.examples: ExamplesDesk | None = None
+        self.editor: Editor | None = None
+        self.shown = False
+        self._session: LocalSession | None = None
+        self._prompt_nodes: PromptNodes | None = None
+        self._connected: tuple[Any, ...] = ()
+        self._dirty: set[str] = set()
+        self._observed: list[tuple[Any, int]] = []
+        self._gui = None
+        self.thread = MainThread(self.failed)
+        self.views = SliceViews(self._moved)
+        self._keys = Shortcuts()
+        self._surfaces = single_shot(SURFACES_MS, self.guarded(self._update_surfaces))
+        self._keep = single_shot(KEEP_MS, self.guarded(self.keep_prompts))
+        self.page = build_panels(self, layout)
+        slicer.app.layoutManager().connect("layoutChanged()", self.update_tools)
+
+    @property
+    def panels(self) -> tuple[Panel, ...]:
+        """All parts of the page, from top to bottom."""
+        return self.page.panels
+
+    # -- Slicer's life of a module ------------------------------------------------------------------------------------
+
+    def enter(self, parameters: Parameters) -> None:
+        """The module is shown."""
+        self.shown = True
+        self.use_parameters(parameters)
+        if not self.ready and not installing.missing():
+            self.installed()
+        self.update_tools()
+
+    def exit(self) -> None:
+        """Another module is shown: the mouse and the keys are theirs; what runs goes on."""
+        self.shown = False
+        self.page.prompts.put_away()
+        self.page.correct.leave()
+        self.update_tools()
+
+    def close(self) -> None:
+        """The widget goes for good."""
+        self.exit()
+        self.leave_scene()
+        slicer.app.layoutManager().disconnect("layoutChanged()", self.update_tools)
+        self.thread.close()
+
+    def installed(self) -> None:
+        """All packages are there: load what the panels need."""
+        from AutoPromptSAMLib.mrml.placing import Placing
+        from AutoPromptSAMLib.workbench.examples_desk import ExamplesDesk
+
+        self.ready = True
+        self.placing, self.examples = Placing(), ExamplesDesk()
+        for panel in self.panels:
+            panel.begin()
+        self.parameters_changed()
+        self.update_tools()
+
+    def update_tools(self) -> None:
+        """Tools and keys work while the module is shown and there is something to work on."""
+        placing = self.placing
+        if placing is not None and self.shown and self.segmenter is not None:
+            self.views.attach(placing)
+        else:
+            self.views.detach()
+        wanted = self.parameters is not None and self.parameters.shortcuts
+        if self.ready and self.shown and wanted:
+            self._keys.enter(self.page.actions())
+        else:
+            self._keys.exit()
+
+    # -- the scene ----------------------------------------------------------------------------------------------------
+
+    def use_parameters(self, parameters: Parameters) -> None:
+        """Show and follow the parameters of the scene."""
+        if self.parameters is not None and self.parameters.parameterNode is parameters.parameterNode:
+            return
+        self.leave_scene()
+        self.parameters = parameters
+        self.editor = Editor(slicer.mrmlScene)
+        for panel in self.panels:
+            panel.widget.setMRMLScene(slicer.mrmlScene)
+        if not parameters.inputVolume:
+            parameters.inputVolume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+        self._gui = parameters.connectGui(self.page.widgets)
+        self._observe(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.parameters_changed)
+        self.parameters_changed()
+
+    def leave_scene(self) -> None:
+        """Let go of all nodes, as before the scene is closed."""
+        self.disconnect()
+        for source, tag in self._observed:
+            source.RemoveObserver(tag)
+        self._observed.clear()
+        if self.parameters is not None and self._gui is not None:
+            self.parameters.disconnectGui(self._gui)
+        self.parameters = self._gui = self.editor = None
+
+    def keep_prompts(self) -> None:
+        """Put the prompts into the scene, where saving finds them."""
+        from AutoPromptSAMLib.mrml.persistence import SceneState, store_state
+
+        segmenter = self.segmenter
+        if segmenter is not None and segmenter.segmentation_node.GetScene() is not None:
+            prompts = segmenter.session.export_prompts()
+            nodes = (segmenter.volume_node, segmenter.segmentation_node)
+            store_state(slicer.mrmlScene, SceneState(prompts, {}, *nodes))
+
+    def parameters_changed(self) -> None:
+        """A person, or another module, chose something else."""
+        if self.parameters is None:
+            return
+        self.reconnect()
+        for panel in self.panels:
+            panel.parameters_changed()
+
+    # -- the segmenter ------------------------------------------------------------------------------------------------
+
+    def use_backbone(self, backbone: Backbone) -> None:
+        """Segment with this model from now on; prompts and voxels stay as they are."""
+        self.backbone = backbone
+        self.reconnect()
+
+    def reconnect(self) -> None:
+        """Make the segmenter that of the chosen volume, segmentation and model."""
+        chosen = self.parameters
+        if chosen is None or not self.ready:
+            return
+        wanted = (chosen.inputVolume, chosen.segmentation, self.backbone)
+        if wanted == self._connected:
+            return
+        self.disconnect()
+        self._connected = wanted
+        if None not in (chosen.inputVolume, self.backbone):
+            self.guarded(self._connect)()
+
+    def _connect(self) -> None:
+        from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
+        from AutoPromptSAMLib.mrml.prompt_nodes import PromptNodes
+        from AutoPromptSAMLib.mrml.segments import create_segmentation
+        from AutoPromptSAMLib.session.opening import local_session
+
+        parameters, editor = self.parameters, self.editor
+        assert parameters is not None
+        assert editor is not None
+        volume, segmentation, backbone = self._connected
+        if segmentation is None:
+            segmentation = create_segmentation(volume, f"{volume.GetName()} segmentation")
+            self._connected = (volume, segmentation, backbone)
+            parameters.segmentation = segmentation
+        editor.use(volume, segmentation)
+        editor.set_overwrite(parameters.overwrite)
+        session = local_session(backbone)
+        try:
+            segmenter = InteractiveSegmenter(session, volume, segmentation, self.thread.call, logic=editor.logic)
+        except AutoPromptSAMError:
+            session.close(cancel=True)
+            raise
+        self._session, self.segmenter = session, segmenter
+        self._restore(segmenter)
+        self._prompt_nodes = PromptNodes(segmenter, slicer.mrmlScene, FOLDER)
+        segmenter.changed.connect(self._on_changed)
+        segmenter.said.connect(lambda message: self.say(message.text, message.kind))
+        self.views.segmenter = segmenter
+        if self.placing is not None:
+            self.placing.segmenter = segmenter
+        self.views.show_image(volume)
+        self.update_tools()
+        for panel in self.panels:
+            panel.connected(segmenter)
+        for what in ALL:
+            self._on_changed(what)
+
+    def _restore(self, segmenter: InteractiveSegmenter) -> None:
+        """Bring back the prompts that the scene keeps for this segmentation."""
+        from AutoPromptSAMLib.mrml.persistence import restore_states
+
+        try:
+            for state in restore_states(slicer.mrmlScene):
+                if state.segmentation_node is segmenter.segmentation_node:
+                    segmenter.session.replay(state.prompts)
+        except AutoPromptSAMError as error:
+            self.say(str(error), "warning")
+
+    def disconnect(self) -> None:
+        """Let go of the segmenter; its prompts stay in the scene."""
+        self._connected = ()
+        if self.segmenter is None:
+            return
+        self.keep_prompts()
+        for panel in self.panels:
+            panel.disconnected()
+        if self.placing is not None:
+            self.placing.segmenter = None
+        self.views.segmenter = None
+        if self._prompt_nodes is not None:
+            self._prompt_nodes.close()
+        self.segmenter.close()
+        if self._session is not None:
+            self._session.close(cancel=True)
+        self.segmenter = self._session = self._prompt_nodes = None
+        self.update_tools()
+
+    def need_segmenter(self) -> InteractiveSegmenter:
+        """The segmenter; ImageError when there is none yet."""
+        if self.segmenter is None:
+            raise ImageError(_("There is no image yet, or its model is still loading; choose a volume and a model."))
+        return self.segmenter
+
+    # -- telling the person -------------------------------------------------------------------------------------------
+
+    def say(self, text: str, kind: Literal["info", "warning", "error"] = "info") -> None:
+        """Show the person a sentence, without a dialog."""
+        self.page.status.say(text, kind)
+
+    def guarded(self, action: Callable[..., Any]) -> Callable[..., Any]:
+        """``action``, whose errors are shown to the person instead of raised."""
+
+        @functools.wraps(action)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return action(*args, **kwargs)
+            except Exception as error:  # Qt has nobody to raise it to
+                self.failed(error)
+                return None
+
+        return run
+
+    def failed(self, error: BaseException) -> None:
+        """Say what went wrong; what is no error of ours goes to the application's log as well."""
+        if isinstance(error, AutoPromptSAMError):
+            self.say(str(error), "error")
+            return
+        log.error("AutoPromptSAM failed", exc_info=error)
+        self.say(_("Something went wrong; the error log of the application says what."), "error")
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _on_changed(self, what: str) -> None:
+        """Signals come many at a time: the panels are told once, at the next turn of the loop."""
+        if not self._dirty:
+            self.thread.call(self._refresh)
+        self._dirty.add(what)
+
+    def _refresh(self) -> None:
+        dirty, self._dirty = self._dirty, set()
+        if self.segmenter is None:
+            return
+        for what in sorted(dirty):
+            for panel in self.panels:
+                panel.refresh(what)
+        if dirty & {"segments", "history", "review"}:
+            self._surfaces.start()
+        if "prompts" in dirty:
+            self._keep.start()
+
+    def _moved(self) -> None:
+        """The person sees another slice."""
+        if self.segmenter is not None:
+            self._on_changed("slice")
+
+    def _update_surfaces(self) -> None:
+        if self.segmenter is None or not self.segmenter.surface_shown:
+            return
+        if self.segmenter.status.phase in ("segmenting", "propagating"):
+            self._surfaces.start()
+        else:
+            self.segmenter.update_surfaces()
+
+    def _observe(self, source: Any, event: Any, action: Callable[[], None]) -> None:
+        self._observed.append((source, source.AddObserver(event, lambda *_: self.guarded(action)())))

@@ -1,0 +1,45 @@
+"""The sample CT in Slicer: a real image with which the tutorial can be followed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from AutoPromptSAMDesktop.panel import ICON_FOLDER
+
+NAME, CATEGORY = "AutoPromptSAMSampleCT", "AutoPromptSAM"
+TITLE = "Sample CT"
+THUMBNAIL = ICON_FOLDER / f"{NAME}.png"
+
+
+def register() -> None:
+    """Offer the sample CT in the module Sample Data.
+
+    It is a file within a Python wheel, so that the library fetches it and checks its SHA-256 (``zoo.sample``).
+    """
+    import SampleData
+
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category=CATEGORY,
+        sampleName=NAME,
+        nodeNames=TITLE,
+        thumbnailFileName=str(THUMBNAIL),
+        customDownloader=lambda _source: load(fetch()),
+    )
+
+
+def fetch() -> Path:
+    """The image's file, fetched once and checked; on any thread. Raises DownloadError, StorageError."""
+    from AutoPromptSAMLib.zoo import sample_ct
+
+    return sample_ct().image
+
+
+def load(path: Path) -> Any:
+    """The volume node of the image in a file."""
+    node = slicer.util.loadVolume(str(path), {"name": TITLE, "show": False})
+    slicer.util.showStatusMessage(_("The sample CT is loaded."), 3000)
+    return node
