@@ -5,6 +5,8 @@ The panels are in ``AutoPromptSAMDesktop``. Nothing is installed, fetched or loa
 
 from __future__ import annotations
 
+import sys
+
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -78,6 +80,12 @@ class AutoPromptSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
         if self.desk is not None:
             self.desk.close()
+
+    def onReload(self) -> None:  # noqa: N802 - Slicer's name
+        """Called by Slicer's developer section: the panels are read anew, too."""
+        for name in [name for name in sys.modules if name.partition(".")[0] == "AutoPromptSAMDesktop"]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
 
     def show_scene(self) -> None:
         """Another scene is there."""

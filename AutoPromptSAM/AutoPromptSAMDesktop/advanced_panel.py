@@ -23,7 +23,6 @@ class AdvancedPanel(Panel):
         self.bind(self.ui.savePromptsButton, self.save_prompts)
         self.bind(self.ui.loadPromptsButton, self.load_prompts)
         self.bind(self.ui.openFolderButton, self._open_folder)
-        self.ui.shortcutsCheck.connect("toggled(bool)", desk.guarded(lambda _on: desk.update_tools()))
         self._enable(False)
 
     def begin(self) -> None:

@@ -124,16 +124,17 @@ class AutomaticPanel(Panel):
         ui.learnButton.visible = learning is None
         for widget in (ui.stopLearningButton, ui.learnBar, ui.learnText):
             widget.visible = learning is not None
-        ui.learnPreview.visible = learning is not None and learning.preview is not None
+        has_preview = learning is not None and learning.preview is not None
+        ui.learnPreview.visible = has_preview
         if learning is not None:
             text = self.desk.examples.learning_text(learning, float(self.desk.parameters.learnMinutes))
             ui.learnText.text = f"{text.text} {text.left}"
             ui.learnBar.value = text.percent
-        if ui.learnPreview.visible:
+        if has_preview:
             rows, cols, _channels = learning.preview.shape
-            data = learning.preview.tobytes()
-            picture = qt.QImage(data, cols, rows, 3 * cols, qt.QImage.Format_RGB888)
-            ui.learnPreview.pixmap = qt.QPixmap.fromImage(picture).scaled(PREVIEW, PREVIEW, qt.Qt.KeepAspectRatio)
+            picture = qt.QPixmap(cols, rows)
+            picture.loadFromData(b"P6 %d %d 255\n" % (cols, rows) + learning.preview.tobytes())  # a PPM file
+            ui.learnPreview.setPixmap(picture.scaled(PREVIEW, PREVIEW, qt.Qt.KeepAspectRatio))
 
     # -- what is shown ------------------------------------------------------------------------------------------------
 
@@ -224,7 +225,7 @@ class AutomaticPanel(Panel):
                 else [(first, last, WEAK if kind == "weak" else DONE) for first, last, kind in shown.spans]
             )
         seeds = seed_slices(segmenter.prompts(), segmenter.volume.geometry, axis) if segmenter.prompts() else ()
-        self.ui.stripLabel.pixmap = strip(self._count, spans, seeds, self.desk.views.shown_index(axis))
+        self.ui.stripLabel.setPixmap(strip(self._count, spans, seeds, self.desk.views.shown_index(axis)))
 
     def _enable(self, on: bool) -> None:
         ui = self.ui

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 SURFACES_MS = 1000  # after the last change: making surfaces takes up to seconds
 KEEP_MS = 300  # after the last prompt: not every way to save a scene tells of it before
 ALL = ("segments", "active", "prompts", "history", "status", "propagation", "learning", "review")
+LABELS = "vtkMRMLLabelMapVolumeNode"  # a scalar volume, too
 FOLDER = "AutoPromptSAM prompts"  # of the subject hierarchy
 
 
@@ -54,13 +55,13 @@ class Desk:
         self._dirty: set[str] = set()
         self._observed: list[tuple[Any, int]] = []
         self._gui = None
-        self.thread = MainThread(self.failed)
+        self.thread = MainThread(self.failed, lambda: self._session is not None and self._session.is_busy)
         self.views = SliceViews(self._moved)
-        self._keys = Shortcuts()
+        self._keys, self._keys_wanted = Shortcuts(), False
         self._surfaces = single_shot(SURFACES_MS, self.guarded(self._update_surfaces))
         self._keep = single_shot(KEEP_MS, self.guarded(self.keep_prompts))
         self.page = build_panels(self, layout)
-        slicer.app.layoutManager().connect("layoutChanged()", self.update_tools)
+        self._bound = self.page.bound  # now, as some of the widgets' children do not live as long as they do
 
     @property
     def panels(self) -> tuple[Panel, ...]:
@@ -88,7 +89,7 @@ class Desk:
         """The widget goes for good."""
         self.exit()
         self.leave_scene()
-        slicer.app.layoutManager().disconnect("layoutChanged()", self.update_tools)
+        self.page.models.stop()
         self.thread.close()
 
     def installed(self) -> None:
@@ -110,8 +111,8 @@ class Desk:
             self.views.attach(placing)
         else:
             self.views.detach()
-        wanted = self.parameters is not None and self.parameters.shortcuts
-        if self.ready and self.shown and wanted:
+        self._keys_wanted = self.parameters is not None and bool(self.parameters.shortcuts)
+        if self.ready and self.shown and self._keys_wanted:
             self._keys.enter(self.page.actions())
         else:
             self._keys.exit()
@@ -128,9 +129,15 @@ class Desk:
         for panel in self.panels:
             panel.widget.setMRMLScene(slicer.mrmlScene)
         if not parameters.inputVolume:
-            parameters.inputVolume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
-        self._gui = parameters.connectGui(self.page.widgets)
+            volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+            images = [node for node in volumes if not node.GetHideFromEditors() and not node.IsA(LABELS)]
+            parameters.inputVolume = images[0] if images else None
+        # Not connectGui, which gives nothing to disconnect by in Slicer up to 5.12.
+        self._gui = parameters.connectParametersToGui(self._bound)
         self._observe(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.parameters_changed)
+        layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+        if layout is not None:  # its views are made after this event
+            self._observe(layout, vtk.vtkCommand.ModifiedEvent, lambda: self.thread.call(self._layout_changed))
         self.parameters_changed()
 
     def leave_scene(self) -> None:
@@ -159,7 +166,9 @@ class Desk:
             return
         self.reconnect()
         for panel in self.panels:
-            panel.parameters_changed()
+            self.guarded(panel.parameters_changed)()
+        if self.parameters.shortcuts != self._keys_wanted:
+            self.update_tools()
 
     # -- the segmenter ------------------------------------------------------------------------------------------------
 
@@ -295,11 +304,15 @@ class Desk:
             return
         for what in sorted(dirty):
             for panel in self.panels:
-                panel.refresh(what)
+                self.guarded(panel.refresh)(what)
         if dirty & {"segments", "history", "review"}:
             self._surfaces.start()
         if "prompts" in dirty:
             self._keep.start()
+
+    def _layout_changed(self) -> None:
+        if self.views.are_others:
+            self.update_tools()
 
     def _moved(self) -> None:
         """The person sees another slice."""

@@ -22,9 +22,7 @@ class InputPanel(Panel):
         self.bind(self.ui.sampleButton, self.load_sample)
         self.bind(self.ui.addSegmentButton, self.add_segment)
         self.bind(self.ui.removeSegmentButton, self.remove_segment)
-        self.ui.segmentsTable.connect(
-            "selectionChanged(QItemSelection,QItemSelection)", desk.guarded(lambda *_: self._selected())
-        )
+        self.ui.segmentsTable.connect("selectionChanged(QItemSelection,QItemSelection)", self._on_selection)
 
     def load_sample(self) -> None:
         """Load the sample CT, fetched the first time."""
@@ -91,6 +89,9 @@ class InputPanel(Panel):
                     self.ui.segmentsTable.setSelectedSegmentIDs(wanted)
                 finally:
                     self._busy = False
+
+    def _on_selection(self) -> None:  # without arguments, so that nothing has to be converted for Python
+        self.desk.guarded(self._selected)()
 
     def _selected(self) -> None:
         chosen = list(self.ui.segmentsTable.selectedSegmentIDs())

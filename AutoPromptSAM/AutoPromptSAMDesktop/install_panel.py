@@ -101,8 +101,8 @@ class InstallPanel(Panel):
             else _("No NVIDIA GPU was found on this computer: models run on its CPU, which is slower.")
         )
         table = self.ui.packagesTable
-        table.setRowCount(len(wanted.requirements))
         self._items.clear()
+        table.setRowCount(len(wanted.requirements))
         for row, requirement in enumerate(wanted.requirements):
             texts = (requirement.package, requirement.why, _size(requirement.about_mb), requirement.licence)
             for column, text in enumerate(texts):

@@ -66,6 +66,8 @@ class ModelsPanel(Panel):
             where = _("here") if row.installed else row.size
             self.ui.modelCombo.addItem(f"{row.title} · {where}", row.name)
         self.ui.modelCombo.currentIndex = max(self.ui.modelCombo.findData(chosen or DEFAULT_MODEL), 0)
+        if not any(row.installed for row in self._rows.values()):
+            self.ui.modelsSection.collapsed = False
         self._show()
 
     # -- loading ------------------------------------------------------------------------------------------------------
@@ -88,12 +90,12 @@ class ModelsPanel(Panel):
             return load_backbone(get_card(name), DEVICES.get(device, "auto"))
 
         def show(backbone: Backbone) -> None:
-            from AutoPromptSAMLib.workbench.model_rows import device_text
+            from AutoPromptSAMLib.workbench.model_rows import device_text, device_word
 
             self._loading, self._loaded = "", (name, device)
-            self.ui.deviceLabel.text = _("{model} runs on {device}.").format(
-                model=self._rows[name].title, device=device_text(backbone)
-            )
+            text = _("{model} runs on {device}.").format(model=self._rows[name].title, device=device_text(backbone))
+            self.ui.deviceLabel.text = text
+            self.desk.page.status.show_device(device_word(backbone.device), text)
             self.desk.use_backbone(backbone)
             if self.desk.parameters is not None:
                 self.desk.parameters.model = name

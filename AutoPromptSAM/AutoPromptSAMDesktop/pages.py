@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from AutoPromptSAMDesktop.advanced_panel import AdvancedPanel
@@ -44,9 +43,11 @@ class Page:
         return tuple(vars(self).values())
 
     @property
-    def widgets(self) -> SimpleNamespace:
-        """All named widgets: a parameter node finds those that are bound to it among them."""
-        return SimpleNamespace(**{name: widget for panel in self.panels for name, widget in vars(panel.ui).items()})
+    def bound(self) -> dict[str, Any]:
+        """The widgets that are bound to parameters, by the parameter's name."""
+        widgets = [widget for panel in self.panels for widget in vars(panel.ui).values()]
+        named = {widget.property("SlicerParameterName"): widget for widget in widgets}
+        return {str(name): widget for name, widget in named.items() if name}
 
     def actions(self) -> Mapping[str, Callable[[], Any]]:
         """What the keys of the table do here; those of the browser's views are Slicer's own."""
@@ -76,11 +77,11 @@ class Page:
         return {name: desk.guarded(action) for name, action in actions.items()}
 
     def escape(self) -> None:
-        """End what runs; else put the tool away."""
-        segmenter = self.status.desk.segmenter
-        if segmenter is not None and segmenter.status.phase == "propagating":
-            segmenter.cancel()
-        else:
+        """End what runs, or what is being dragged, or put the tool away."""
+        desk = self.status.desk
+        if desk.segmenter is not None and desk.segmenter.status.phase == "propagating":
+            desk.segmenter.cancel()
+        elif desk.placing is None or not desk.placing.cancel():
             self.prompts.put_away()
 
 

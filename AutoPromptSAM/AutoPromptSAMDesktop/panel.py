@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import qt
 import slicer
 
 if TYPE_CHECKING:
@@ -19,6 +20,15 @@ def load_ui(name: str) -> tuple[Any, Any]:
     """The widget in a .ui file, and an object with its children by name."""
     widget = slicer.util.loadUI(str(UI_FOLDER / f"{name}.ui"))
     return widget, slicer.util.childWidgetVariables(widget)
+
+
+def add_row(rows: Any, text: str, data: Any, tip: str = "") -> Any:
+    """A new row of a list widget, which owns it: one made here might go with the last name for it."""
+    rows.addItem(text)
+    item = rows.item(rows.count - 1)
+    item.setData(qt.Qt.UserRole, data)
+    item.setToolTip(tip)
+    return item
 
 
 class Panel:

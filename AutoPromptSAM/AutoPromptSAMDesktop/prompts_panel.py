@@ -7,7 +7,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from AutoPromptSAMDesktop.panel import ICON_FOLDER, Panel
+from AutoPromptSAMDesktop.panel import ICON_FOLDER, Panel, add_row
 
 ICONS = ("Look", "PointPlus", "PointMinus", "Box", "DoodlePlus", "DoodleMinus", "Eraser")
 
@@ -121,8 +121,7 @@ class PromptsPanel(Panel):
             row = prompt_row(prompt, geometry)
             self._slices[row.id] = (geometry.array_axis(row.view), row.slice)
             source = "" if row.person else f" · {row.source}"
-            item = qt.QListWidgetItem(f"{row.text} · {row.view} {row.slice}{source}", ui.promptsList)
-            item.setData(qt.Qt.UserRole, row.id)
+            item = add_row(ui.promptsList, f"{row.text} · {row.view} {row.slice}{source}", row.id)
             if row.id == current:
                 ui.promptsList.setCurrentItem(item)
         ui.removePromptButton.enabled = ui.clearPromptsButton.enabled = bool(self._slices)

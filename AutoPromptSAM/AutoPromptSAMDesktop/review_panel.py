@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import qt
 from slicer.i18n import tr as _
 
-from AutoPromptSAMDesktop.panel import Panel
+from AutoPromptSAMDesktop.panel import Panel, add_row
 from AutoPromptSAMLib.errors import StorageError
 
 if TYPE_CHECKING:
@@ -144,9 +144,7 @@ class ReviewPanel(Panel):
             text = _("Slice {index} ({position}): {percent} %").format(
                 index=row.index, position=row.position, percent=row.percent
             )
-            item = qt.QListWidgetItem(text, ui.unsureList)
-            item.setToolTip(row.text)
-            item.setData(qt.Qt.UserRole, row.index)
+            add_row(ui.unsureList, text, row.index, row.text)
         corrected = () if found is None else found.corrected
         ui.carryButton.enabled = bool(corrected)
         text = _("Carry {count} to the neighbours") if corrected else _("Carry to the neighbours")

@@ -27,16 +27,25 @@ class Shortcuts:
             action = actions.get(shortcut.action)
             for key in shortcut.keys if action is not None else ():
                 made = qt.QShortcut(qt.QKeySequence(sequence(key)), window)
-                made.connect("activated()", action)
+                made.connect("activated()", _unless_button(action) if key == "space" else action)
                 self._made.append(made)
 
     def exit(self) -> None:
         """Take the keys away."""
         for shortcut in self._made:
             shortcut.enabled = False
-            shortcut.setParent(None)
             shortcut.deleteLater()
         self._made.clear()
+
+
+def _unless_button(action: Callable[[], object]) -> Callable[[], object]:
+    """``action``, but a button that has the keyboard is pressed, as everywhere in Qt."""
+
+    def run() -> object:
+        focus = slicer.app.focusWidget()
+        return focus.click() if isinstance(focus, qt.QAbstractButton) else action()
+
+    return run
 
 
 def sequence(key: str) -> str:

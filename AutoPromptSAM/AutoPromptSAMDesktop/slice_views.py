@@ -32,6 +32,7 @@ class SliceViews:
         self.current = ""
         self._moved = moved
         self._placing: Placing | None = None
+        self._attached: tuple[str, ...] = ()
         self._tags: list[tuple[Any, int]] = []
         self._rest, self._idle = single_shot(REST_MS, self._rested), single_shot(IDLE_MS, self._idled)
 
@@ -40,8 +41,8 @@ class SliceViews:
     def attach(self, placing: Placing) -> None:
         """Let the tools of ``placing`` work in all slice views that there are."""
         self.detach()
-        self._placing = placing
-        for name in slicer.app.layoutManager().sliceViewNames():
+        self._placing, self._attached = placing, _names()
+        for name in self._attached:
             view = self._view(name)
             placing.attach(view.interactor(), self._node(name), view.scheduleRender)
             self._observe(view.interactor(), vtk.vtkCommand.MouseMoveEvent, lambda name=name: self._look_at(name))
@@ -59,16 +60,21 @@ class SliceViews:
         for timer in (self._rest, self._idle):
             timer.stop()
 
+    @property
+    def are_others(self) -> bool:
+        """Whether the layout has other slice views than those where prompts can be drawn."""
+        return self._placing is not None and self._attached != _names()
+
     def render(self) -> None:
         """Draw all slice views anew."""
-        for name in slicer.app.layoutManager().sliceViewNames():
+        for name in _names():
             self._view(name).scheduleRender()
 
     # -- slices -------------------------------------------------------------------------------------------------------
 
     def show_image(self, volume_node: Any) -> None:
         """Show a volume in all slice views, linked, with slices along its voxels."""
-        for name in slicer.app.layoutManager().sliceViewNames():
+        for name in _names():
             slicer.app.layoutManager().sliceWidget(name).mrmlSliceCompositeNode().SetLinkedControl(True)
         slicer.util.setSliceViewerLayers(background=volume_node, fit=True, rotateToVolumePlane=True)
 
@@ -89,11 +95,11 @@ class SliceViews:
         from AutoPromptSAMLib.workbench.prompt_rows import view_along
 
         geometry = self._geometry()
-        if all(self._axis_of(name) != axis for name in slicer.app.layoutManager().sliceViewNames()):
+        if all(self._axis_of(name) != axis for name in _names()):
             node = self._node(self.current)
             node.SetOrientation(view_along(geometry, axis).capitalize())
             node.RotateToVolumePlane(self.segmenter.volume_node)
-        for name in slicer.app.layoutManager().sliceViewNames():
+        for name in _names():
             if self._axis_of(name) == axis:
                 show_index(self._node(name), geometry, axis, index)
                 self.current = name
@@ -114,7 +120,7 @@ class SliceViews:
         return slicer.app.layoutManager().sliceWidget(name).mrmlSliceNode()
 
     def _view_along(self, axis: int) -> str:
-        names = [self.current, *slicer.app.layoutManager().sliceViewNames()]
+        names = [self.current, *_names()]
         return next((name for name in names if self._axis_of(name) == axis), names[0])
 
     def _axis_of(self, name: str) -> int | None:
@@ -157,3 +163,9 @@ class SliceViews:
     def _idled(self) -> None:
         if self.segmenter is not None:
             self.segmenter.prepare_neighbours()
+
+
+def _names() -> tuple[str, ...]:
+    """Of the slice views that there are; none without a main window."""
+    manager = slicer.app.layoutManager()
+    return () if manager is None else tuple(manager.sliceViewNames())

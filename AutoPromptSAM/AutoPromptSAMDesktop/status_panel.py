@@ -33,6 +33,11 @@ class StatusPanel(Panel):
         """Say what is being done beside the segmenter, "" for nothing."""
         self.ui.statusLabel.text = text or self._idle_text()
 
+    def show_device(self, word: str, text: str) -> None:
+        """Say what the model runs on, always in sight: "CPU", and in a sentence."""
+        self.ui.deviceTag.text = word
+        self.ui.deviceTag.toolTip = text
+
     def cancel(self) -> None:
         """Stop what runs; finished slices stay."""
         if self.segmenter is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import qt
 from slicer.i18n import tr as _
 
-from AutoPromptSAMDesktop.panel import Panel
+from AutoPromptSAMDesktop.panel import Panel, add_row
 from AutoPromptSAMLib.errors import PromptError
 
 if TYPE_CHECKING:
@@ -80,11 +80,9 @@ class SupportsPanel(Panel):
                 self.desk.parameters.supportSet = examples.chosen.id
         ui.pairsList.clear()
         for pair in examples.pairs():
-            item = qt.QListWidgetItem(pair.name, ui.pairsList)
+            item = add_row(ui.pairsList, pair.name, pair.id, pair.text)
             if pair.thumbnail is not None:
                 item.setIcon(qt.QIcon(str(pair.thumbnail)))
-            item.setToolTip(pair.text)
-            item.setData(qt.Qt.UserRole, pair.id)
         self._show_objects()
         self._enable()
 
@@ -234,14 +232,13 @@ class SupportsPanel(Panel):
         ui.objectsList.clear()
         for row in rows:
             sure = "" if row.sure is None else f" · {row.sure} %"
-            item = qt.QListWidgetItem(row.name + sure, ui.objectsList)
+            tip = row.text or _("Ticked objects are looked for; a double click changes the colour.")
+            item = add_row(ui.objectsList, row.name + sure, row.name, tip)
             color = qt.QPixmap(14, 14)
             color.fill(qt.QColor(row.colour))
             item.setIcon(qt.QIcon(color))
-            item.setToolTip(row.text or _("Ticked objects are looked for; a double click changes the colour."))
             item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
             item.setCheckState(qt.Qt.Unchecked if row.name in off else qt.Qt.Checked)
-            item.setData(qt.Qt.UserRole, row.name)
         ui.objectsList.blockSignals(False)
 
     def _ticked(self, item: Any) -> None:

@@ -163,6 +163,11 @@ class Worker:
             self._changed.notify()
         return job
 
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs or waits."""
+        return bool(self._running or self._jobs or self._background)
+
     def close(self, cancel: bool = False) -> None:
         """Finish the jobs that were submitted, or ``cancel`` them, then end the thread and wait for that."""
         self._end(cancel)

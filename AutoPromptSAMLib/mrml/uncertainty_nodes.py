@@ -160,6 +160,7 @@ class UncertaintyNodes:
         scene = self.volume_node.GetScene()
         node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", f"Uncertainty of {name} (bits)")
         node.SetAttribute(ATTRIBUTE, segment_id)
+        node.SetHideFromEditors(True)  # it is no image to be segmented
         node.SetAndObserveTransformNodeID(self.volume_node.GetTransformNodeID())
         node.CreateDefaultDisplayNodes()
         display = node.GetDisplayNode()

@@ -325,6 +325,11 @@ class LocalSession:
         self._start(prompts_on(file, self.volume.geometry))
         return model_remarks(file, self.export_prompts())
 
+    @property
+    def is_busy(self) -> bool:
+        """See ``Session.is_busy``."""
+        return self._worker.busy
+
     def close(self, cancel: bool = False) -> None:
         """End the worker thread; see ``Session.close``."""
         self._worker.close(cancel)

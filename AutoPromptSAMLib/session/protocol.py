@@ -359,6 +359,10 @@ class Session(Protocol):
         image; the session then stays as it was.
         """
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job runs or waits. A host whose event loop keeps Python's lock gives it away meanwhile."""
+
     def close(self, cancel: bool = False) -> None:
         """End the session's thread once its jobs are done; with ``cancel`` they end at their next slice."""
 

@@ -127,7 +127,8 @@ class ExampleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def bind(self):
         self.parameters = Parameters(ExampleLogic().getParameterNode())
-        self.tag = self.parameters.connectGui(self.ui)
+        named = {widget.property("SlicerParameterName"): widget for widget in vars(self.ui).values()}
+        self.tag = self.parameters.connectParametersToGui({name: widget for name, widget in named.items() if name})
 
     def enter(self):
         said.append("enter")

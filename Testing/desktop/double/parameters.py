@@ -232,8 +232,9 @@ class _Wrapper:
     def Modified(self) -> None:
         self.parameterNode.Modified()
 
-    def connectGui(self, gui: Any) -> int:
-        return self.connectParametersToGui(dict(_named(gui)))
+    def connectGui(self, gui: Any) -> None:
+        """Slicer's own (up to 5.12) drops the tag that its documentation promises."""
+        self.connectParametersToGui(dict(_named(gui)))
 
     def connectParametersToGui(self, mapping: dict[str, Any]) -> int:
         connectors = {name: create_connector(w, self.dataType(name)) for name, w in mapping.items()}
