@@ -7,12 +7,14 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
+import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
 
 from AutoPromptSAMDesktop import installing
 from AutoPromptSAMDesktop.editor import Editor
+from AutoPromptSAMDesktop.engines import Engine, engine_here
 from AutoPromptSAMDesktop.main_thread import MainThread, single_shot
 from AutoPromptSAMDesktop.pages import build_panels
 from AutoPromptSAMDesktop.shortcuts import Shortcuts
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
     from AutoPromptSAMLib.mrml.placing import Placing
     from AutoPromptSAMLib.mrml.prompt_nodes import PromptNodes
-    from AutoPromptSAMLib.session.local import LocalSession
+    from AutoPromptSAMLib.session import Session
     from AutoPromptSAMLib.workbench.examples_desk import ExamplesDesk
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ SURFACES_MS = 1000  # after the last change: making surfaces takes up to seconds
 KEEP_MS = 300  # after the last prompt: not every way to save a scene tells of it before
 ALL = ("segments", "active", "prompts", "history", "status", "propagation", "learning", "review")
 LABELS = "vtkMRMLLabelMapVolumeNode"  # a scalar volume, too
+CLIENT_ONLY = "AutoPromptSAM/ClientOnly"  # of the user's settings
 FOLDER = "AutoPromptSAM prompts"  # of the subject hierarchy
 
 
@@ -43,13 +46,13 @@ class Desk:
     def __init__(self, layout: Any) -> None:
         self.parameters: Parameters | None = None
         self.ready = False  # whether all packages are there
-        self.backbone: Backbone | None = None
+        self.engine: Engine | None = None
         self.segmenter: InteractiveSegmenter | None = None
         self.placing: Placing | None = None
         self.examples: ExamplesDesk | None = None
         self.editor: Editor | None = None
         self.shown = False
-        self._session: LocalSession | None = None
+        self._session: Session | None = None
         self._prompt_nodes: PromptNodes | None = None
         self._connected: tuple[Any, ...] = ()
         self._dirty: set[str] = set()
@@ -74,7 +77,7 @@ class Desk:
         """The module is shown."""
         self.shown = True
         self.use_parameters(parameters)
-        if not self.ready and not installing.missing():
+        if not self.ready and not installing.missing(client=self.client_only):
             self.installed()
         self.update_tools()
 
@@ -91,6 +94,15 @@ class Desk:
         self.leave_scene()
         self.page.models.stop()
         self.thread.close()
+
+    @property
+    def client_only(self) -> bool:
+        """Whether models run on a server and nothing that computes them is installed here; kept for the user."""
+        return bool(slicer.util.settingsValue(CLIENT_ONLY, False, converter=slicer.util.toBool))
+
+    @client_only.setter
+    def client_only(self, client: bool) -> None:
+        qt.QSettings().setValue(CLIENT_ONLY, client)
 
     def installed(self) -> None:
         """All packages are there: load what the panels need."""
@@ -174,7 +186,13 @@ class Desk:
 
     def use_backbone(self, backbone: Backbone) -> None:
         """Segment with this model from now on; prompts and voxels stay as they are."""
-        self.backbone = backbone
+        self.use(engine_here(backbone))
+
+    def use(self, engine: Engine) -> None:
+        """Segment with the model of ``engine`` from now on."""
+        self.engine = engine
+        self.page.status.show_device(engine.word, engine.text)
+        self.page.models.ui.deviceLabel.text = engine.text
         self.reconnect()
 
     def reconnect(self) -> None:
@@ -182,31 +200,42 @@ class Desk:
         chosen = self.parameters
         if chosen is None or not self.ready:
             return
-        wanted = (chosen.inputVolume, chosen.segmentation, self.backbone)
+        wanted = (chosen.inputVolume, chosen.segmentation, self.engine)
         if wanted == self._connected:
             return
         self.disconnect()
         self._connected = wanted
-        if None not in (chosen.inputVolume, self.backbone):
+        if None not in (chosen.inputVolume, self.engine):
             self.guarded(self._connect)()
 
     def _connect(self) -> None:
-        from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
-        from AutoPromptSAMLib.mrml.prompt_nodes import PromptNodes
         from AutoPromptSAMLib.mrml.segments import create_segmentation
-        from AutoPromptSAMLib.session.opening import local_session
 
-        parameters, editor = self.parameters, self.editor
+        parameters = self.parameters
         assert parameters is not None
-        assert editor is not None
-        volume, segmentation, backbone = self._connected
+        volume, segmentation, engine = self._connected
         if segmentation is None:
             segmentation = create_segmentation(volume, f"{volume.GetName()} segmentation")
-            self._connected = (volume, segmentation, backbone)
+            self._connected = (volume, segmentation, engine)
             parameters.segmentation = segmentation
+        wanted = self._connected
+        if engine.is_far:
+            self.thread.work(engine.open, lambda session: self._opened(session, wanted))
+        else:
+            self._opened(engine.open(), wanted)
+
+    def _opened(self, session: Session, wanted: tuple[Any, ...]) -> None:
+        """A session is there for a volume, a segmentation and a model."""
+        from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
+        from AutoPromptSAMLib.mrml.prompt_nodes import PromptNodes
+
+        parameters, editor = self.parameters, self.editor
+        if wanted != self._connected or parameters is None or editor is None:  # chosen otherwise meanwhile
+            session.close(cancel=True)
+            return
+        volume, segmentation, _engine = wanted
         editor.use(volume, segmentation)
         editor.set_overwrite(parameters.overwrite)
-        session = local_session(backbone)
         try:
             segmenter = InteractiveSegmenter(session, volume, segmentation, self.thread.call, logic=editor.logic)
         except AutoPromptSAMError:

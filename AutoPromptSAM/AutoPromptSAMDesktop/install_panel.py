@@ -8,7 +8,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from AutoPromptSAMDesktop.installing import Installer, Plan, log_path, missing, plan
+from AutoPromptSAMDesktop.installing import Installer, Plan, Requirement, log_path, missing, plan
 from AutoPromptSAMDesktop.panel import Panel
 from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled
 
@@ -36,21 +36,23 @@ class InstallPanel(Panel):
         self.bind(self.ui.installButton, self.install)
         self.bind(self.ui.installCancelButton, self.cancel)
         self.bind(self.ui.copyLogButton, self.copy_log)
+        self.ui.clientOnlyCheck.connect("clicked(bool)", desk.guarded(self._choose))
         self.begin()
 
     def begin(self) -> None:
         """Show what is missing now, or nothing when all is there."""
-        needed = bool(missing())
+        needed = bool(self._missing())
         self.widget.visible = needed
+        self.ui.clientOnlyCheck.checked = self.desk.client_only
         if needed:
-            self._show_plan(plan())
+            self._show_plan(self._plan())
 
     def install(self) -> None:
         """Install what the list shows; returns when it is there, was cancelled or failed."""
         if self._installer.running:
             return
         self._cancelled = False
-        wanted = plan()
+        wanted = self._plan()
         self._show_plan(wanted)
         self._show_running(True)
         try:
@@ -64,8 +66,8 @@ class InstallPanel(Panel):
             return
         finally:
             self._show_running(False)
-            if missing():
-                self._show_plan(plan())
+            if self._missing():
+                self._show_plan(self._plan())
         if restart:
             text = _("All packages are there. Save your scene and restart Slicer: it has older versions in use.")
             self._say(text)
@@ -90,16 +92,34 @@ class InstallPanel(Panel):
                 text = _("Nothing was installed yet.")
         qt.QApplication.clipboard().setText(text)
 
+    def _choose(self, client: bool) -> None:
+        """Models run elsewhere, or here."""
+        self.desk.client_only = client
+        self._show_plan(self._plan())
+        if not self._missing():
+            self.widget.visible = False
+            self.desk.installed()
+
+    def _missing(self) -> list[Requirement]:
+        return missing(client=self.desk.client_only)
+
+    def _plan(self) -> Plan:
+        return plan(self.desk.client_only)
+
     def _show_plan(self, wanted: Plan) -> None:
         self.ui.installIntroLabel.text = _(
             "AutoPromptSAM needs {count} packages that Slicer does not bring, a download of about {size}. They are "
             "installed in Slicer's own Python and nowhere else."
         ).format(count=len(wanted.requirements), size=_size(wanted.total_mb))
-        self.ui.installDeviceLabel.text = (
-            _("This computer has an NVIDIA GPU: PyTorch comes with NVIDIA's libraries, and models run on the GPU.")
-            if wanted.gpu
-            else _("No NVIDIA GPU was found on this computer: models run on its CPU, which is slower.")
-        )
+        if self.desk.client_only:
+            device = _("Models run on a server; its address and token are asked for in “Models and device”.")
+        elif wanted.gpu:
+            device = _(
+                "This computer has an NVIDIA GPU: PyTorch comes with NVIDIA's libraries, and models run on the GPU."
+            )
+        else:
+            device = _("No NVIDIA GPU was found on this computer: models run on its CPU, which is slower.")
+        self.ui.installDeviceLabel.text = device
         table = self.ui.packagesTable
         self._items.clear()
         table.setRowCount(len(wanted.requirements))

@@ -100,6 +100,8 @@ REQUIREMENTS: list[Requirement] = [
     Requirement("py-undo-stack", "py-undo-stack>=1.1", _("undo and redo"), 1, "BSD-3-Clause", "undo_stack"),
 ]
 _TORCH = ("torch", "torchvision")
+# What only computes models: a client leaves that to a server.
+_COMPUTES = (*_TORCH, "openvino", "timm", "segment-anything", "safetensors", "kornia", "mambapy")
 # PyTorch for an NVIDIA GPU brings NVIDIA's libraries.
 _CUDA_MB, _CUDA_LICENCE = 3000, "BSD-3-Clause AND LicenseRef-NVIDIA-CUDA"
 # What other packages must not replace: Slicer is built on them, or they were chosen for this computer's GPU.
@@ -137,23 +139,25 @@ class Plan:
         return (torch, *rest) if torch else tuple(rest)
 
 
-def missing(optional: bool = False) -> list[Requirement]:
-    """What is not there or too old, by what pip has noted; nothing is imported. With the ``optional`` ones or not."""
+def missing(optional: bool = False, client: bool = False) -> list[Requirement]:
+    """What is not there or too old, by what pip has noted; nothing is imported. With the ``optional`` ones or not.
+
+    ``client``: without what only a machine needs on which models run.
+    """
+    wanted = [r for r in REQUIREMENTS if not (client and r.package in _COMPUTES)]
     return [
-        requirement
-        for requirement in REQUIREMENTS
-        if (optional or not requirement.optional) and not _is_there(requirement)
+        requirement for requirement in wanted if (optional or not requirement.optional) and not _is_there(requirement)
     ]
 
 
-def plan() -> Plan:
-    """What Install would do now."""
-    gpu = has_nvidia_gpu()
+def plan(client: bool = False) -> Plan:
+    """What Install would do now, for a ``client`` of a server or for a machine that computes."""
+    gpu = has_nvidia_gpu() and not client
     wanted = [
         replace(requirement, about_mb=_CUDA_MB, licence=_CUDA_LICENCE)
         if gpu and requirement.package == "torch"
         else requirement
-        for requirement in missing(optional=True)
+        for requirement in missing(True, client)
     ]
     in_use = [r.package for r in wanted if _is_in_memory(r.module) and _version(r.package)]
     return Plan(tuple(wanted), gpu, tuple(in_use))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+import qt
+import slicer
 from slicer.i18n import tr as _
 
 from AutoPromptSAMDesktop.panel import Panel
@@ -12,9 +14,11 @@ from AutoPromptSAMDesktop.parameters import AUTOMATIC, CPU, GPU
 from AutoPromptSAMLib.errors import Cancelled, ModelError
 
 if TYPE_CHECKING:
+    from AutoPromptSAMDesktop.engines import Engine
     from AutoPromptSAMLib.backbones import Backbone
     from AutoPromptSAMLib.workbench.model_rows import ModelRow
 
+SERVER = "AutoPromptSAM/Server"  # of the user's settings; tokens are not kept
 DEVICES = {CPU: "cpu", GPU: "cuda"}
 
 
@@ -32,7 +36,8 @@ class ModelsPanel(Panel):
         self._loaded = ("", "")  # model and device in use
         for button, action in (
             (ui.useModelButton, self.use_chosen), (ui.fetchModelButton, self.fetch), (ui.stopFetchButton, self.stop),
-            (ui.deleteModelButton, self.delete),
+            (ui.deleteModelButton, self.delete), (ui.useServerButton, self.use_server),
+            (ui.runHereButton, self.run_here),
         ):  # fmt: skip
             self.bind(button, action)
         ui.modelCombo.connect("currentIndexChanged(int)", desk.guarded(lambda _index: self._show()))
@@ -41,12 +46,15 @@ class ModelsPanel(Panel):
 
     def begin(self) -> None:
         """Show the cards, and load the model of the scene if its weights are here."""
+        self.ui.serverEdit.text = slicer.util.settingsValue(SERVER, "")
         self.list()
+        if self.desk.client_only:
+            self.ui.modelsSection.collapsed = False
 
     def parameters_changed(self) -> None:
         """The scene wants another model or device."""
         parameters = self.desk.parameters
-        if not self._rows or self._loading:
+        if not self._rows or self._loading or self.desk.client_only or self._is_far:
             return
         names = (parameters.model, self._loaded[0], self._default, *self._rows)
         wanted = next((name for name in names if self._is_here(name)), "")
@@ -90,12 +98,7 @@ class ModelsPanel(Panel):
             return load_backbone(get_card(name), DEVICES.get(device, "auto"))
 
         def show(backbone: Backbone) -> None:
-            from AutoPromptSAMLib.workbench.model_rows import device_text, device_word
-
             self._loading, self._loaded = "", (name, device)
-            text = _("{model} runs on {device}.").format(model=self._rows[name].title, device=device_text(backbone))
-            self.ui.deviceLabel.text = text
-            self.desk.page.status.show_device(device_word(backbone.device), text)
             self.desk.use_backbone(backbone)
             if self.desk.parameters is not None:
                 self.desk.parameters.model = name
@@ -103,6 +106,48 @@ class ModelsPanel(Panel):
             self._enable()
 
         self.desk.thread.work(load, show, lambda error: self._not_loaded(error, device))
+
+    # -- a server -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _is_far(self) -> bool:
+        return self.desk.engine is not None and self.desk.engine.is_far
+
+    def use_server(self) -> None:
+        """Segment with the model of a server from now on; images are sent there."""
+        address, token = self.ui.serverEdit.text.strip(), self.ui.tokenEdit.text.strip()
+        if not address or not token:
+            raise ModelError(_("Type the server's address and the token that it printed."))
+        from AutoPromptSAMDesktop.engines import engine_there
+
+        status, thread = self.desk.page.status, self.desk.thread
+        self._loading = address
+        status.working(_("Asking the server…"))
+        self._enable()
+
+        def sending(progress: Any) -> None:
+            thread.call(lambda: status.working(progress.text if progress.done < progress.total else ""))
+
+        def show(engine: Engine) -> None:
+            self._loading, self._loaded = "", ("", "")
+            qt.QSettings().setValue(SERVER, address)
+            status.working("")
+            self.desk.use(engine)
+            self._enable()
+
+        def failed(error: BaseException) -> None:
+            self._loading = ""
+            status.working("")
+            self.desk.failed(error)
+            self._enable()
+
+        thread.work(lambda: engine_there(address, token, sending), show, failed)
+
+    def run_here(self) -> None:
+        """Models run on this computer, too: the page says what that needs."""
+        self.desk.client_only = False
+        self.desk.page.install.begin()
+        self._enable()
 
     def _not_loaded(self, error: BaseException, device: str) -> None:
         # Not again by itself: what is wrong stays wrong until the person chooses something else.
@@ -137,7 +182,7 @@ class ModelsPanel(Panel):
                 self.desk.say(_("The download was stopped; start it again to go on from there."))
             elif error is not None:
                 self.desk.failed(error)
-            elif self.desk.backbone is None:
+            elif self.desk.engine is None:
                 self.use(name)
 
         self.desk.thread.work(load, lambda _nothing: ended(), ended)
@@ -190,7 +235,10 @@ class ModelsPanel(Panel):
         ui, row = self.ui, self._rows.get(self.ui.modelCombo.currentData)
         here, busy = row is not None and row.installed, bool(self._fetching or self._loading)
         wanted = row is not None and not here and row.fetchable
-        ui.useModelButton.enabled = here and not busy and row.name != self._loaded[0]
+        computes = not self.desk.client_only
+        ui.useModelButton.enabled = here and computes and not busy and row.name != self._loaded[0]
+        ui.runHereButton.visible = not computes
+        ui.useServerButton.enabled = not busy
         ui.deleteModelButton.enabled = here and not busy
         ui.acceptLicenceCheck.visible = ui.fetchModelButton.visible = wanted and not self._fetching
         ui.fetchModelButton.enabled = ui.acceptLicenceCheck.checked and not busy

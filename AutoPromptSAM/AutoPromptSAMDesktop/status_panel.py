@@ -69,7 +69,7 @@ class StatusPanel(Panel):
 
     def parameters_changed(self) -> None:
         """There may be an image now."""
-        if self.segmenter is None and self.desk.backbone is not None:
+        if self.segmenter is None and self.desk.engine is not None:
             self.working("")
 
     def refresh(self, what: str) -> None:
@@ -93,7 +93,7 @@ class StatusPanel(Panel):
     def _idle_text(self) -> str:
         if not self.desk.ready:
             return _("Press Install below: some Python packages are missing.")
-        if self.desk.backbone is None:
+        if self.desk.engine is None:
             return _("Choose a model in “Models and device”.")
         parameters = self.desk.parameters
         if parameters is None or parameters.inputVolume is None:

@@ -24,6 +24,7 @@ class Desk:
     """What the panel asks of the desk."""
 
     segmenter = None
+    client_only = False
 
     def __init__(self) -> None:
         self.begun = 0
@@ -247,8 +248,25 @@ def test_a_later_session_copies_the_log_of_the_last_one(page):
 def test_each_control_has_a_tooltip_and_a_name_for_screen_readers():
     plain = {"QWidget", "qMRMLWidget"}
     widgets = [each for each in ElementTree.parse(UI).getroot().iter("widget") if each.get("class") not in plain]
-    assert len(widgets) == 10
+    assert len(widgets) == 11
     for widget in widgets:
         texts = {each.get("name"): each.findtext("string") for each in widget.findall("property")}
         assert texts.get("toolTip"), widget.get("name")
         assert texts.get("accessibleName"), widget.get("name")
+
+
+def test_a_client_needs_nothing_that_computes_models(page):
+    ui = page.open("torch", "torchvision", "timm", "openvino", "py-undo-stack")
+    ui.clientOnlyCheck.click()
+    assert page.desk.client_only
+    assert [row[0] for row in rows(ui)] == ["py-undo-stack"]
+    assert "server" in ui.installDeviceLabel.text
+    ui.clientOnlyCheck.click()
+    assert not page.desk.client_only
+    assert rows(ui)[0][0] == "torch"
+
+
+def test_a_client_that_lacks_nothing_else_is_ready_at_once(page):
+    page.open("torch", "torchvision").clientOnlyCheck.click()
+    assert page.desk.begun == 1
+    assert page.asked == []
