@@ -1,4 +1,4 @@
-"""The command ``autopromptsam``: segment, review, web, bench, models, supports, sample, demo, doctor.
+"""The command ``autopromptsam``: segment, review, web, serve, bench, models, supports, sample, demo, doctor.
 
 Exit codes: 0 done, 1 an error that its one sentence explains, 2 wrong usage, 3 done but an object came out empty,
 130 interrupted (what is finished is kept, the same command goes on from there).
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from AutoPromptSAMLib import __version__, learning_commands, review_commands
+from AutoPromptSAMLib import __version__, learning_commands, review_commands, serve_command
 from AutoPromptSAMLib.console import check_output, console, download_bar, fetch_weights, local_session, run_object
 from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, ImageError, ModelError, PromptError
 from AutoPromptSAMLib.evaluation.bench_cli import bench
@@ -43,6 +43,7 @@ app.command()(learning_commands.learn)
 app.command()(learning_commands.train)
 app.command()(review_commands.review)
 app.command("train-adapter")(learning_commands.train_adapter)
+app.command()(serve_command.serve)
 app.add_typer(supports, name="supports")
 EMPTY, INTERRUPTED = 3, 130
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]

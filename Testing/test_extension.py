@@ -77,8 +77,8 @@ def present(folder: Path, *suffixes: str, base: Path = ROOT) -> list[str]:
     """Files of a folder, relative to ``base``; the browser host is no part of the application, a host itself."""
     found = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     files = [path for path in found if path.suffix in suffixes or not suffixes]
-    web = ROOT / "AutoPromptSAMLib" / "web"
-    return sorted(path.relative_to(base).as_posix() for path in files if not path.is_relative_to(web))
+    hosts = [ROOT / "AutoPromptSAMLib" / name for name in ("web", "server")]  # they run outside of Slicer
+    return sorted(path.relative_to(base).as_posix() for path in files if not any(map(path.is_relative_to, hosts)))
 
 
 # Variable of the module's CMakeLists.txt, and the files on disk that it has to list.

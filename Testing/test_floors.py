@@ -31,7 +31,7 @@ FLOORS: list[tuple[str, list[str]]] = [
     ("evaluation", ["evaluation"]),
     ("mrml", ["mrml"]),
     ("workbench", ["workbench"]),
-    ("hosts", ["picture", "web"]),
+    ("hosts", ["picture", "server", "web"]),
     (
         "hosts",
         [
@@ -39,6 +39,7 @@ FLOORS: list[tuple[str, list[str]]] = [
             "doctor",
             "learning_commands",
             "review_commands",
+            "serve_command",
             "support_commands",
             "cli",
         ],

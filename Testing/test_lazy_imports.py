@@ -58,7 +58,9 @@ def heavy_after(program: str) -> list[str]:
     return names
 
 
-@pytest.mark.parametrize("name", ["", ".session", ".session.local", ".zoo", ".prompts", ".backbones", ".cli"])
+@pytest.mark.parametrize(
+    "name", ["", ".session", ".session.local", ".session.remote", ".zoo", ".prompts", ".backbones", ".cli"]
+)
 def test_importing_brings_no_torch(name: str) -> None:
     assert heavy_after(f"import AutoPromptSAMLib{name}") == []
 

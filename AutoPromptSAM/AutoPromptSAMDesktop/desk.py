@@ -55,6 +55,7 @@ class Desk:
         self._session: Session | None = None
         self._prompt_nodes: PromptNodes | None = None
         self._connected: tuple[Any, ...] = ()
+        self._is_far = False
         self._dirty: set[str] = set()
         self._observed: list[tuple[Any, int]] = []
         self._gui = None
@@ -233,7 +234,7 @@ class Desk:
         if wanted != self._connected or parameters is None or editor is None:  # chosen otherwise meanwhile
             session.close(cancel=True)
             return
-        volume, segmentation, _engine = wanted
+        volume, segmentation, engine = wanted
         editor.use(volume, segmentation)
         editor.set_overwrite(parameters.overwrite)
         try:
@@ -241,7 +242,7 @@ class Desk:
         except AutoPromptSAMError:
             session.close(cancel=True)
             raise
-        self._session, self.segmenter = session, segmenter
+        self._session, self.segmenter, self._is_far = session, segmenter, engine.is_far
         self._restore(segmenter)
         self._prompt_nodes = PromptNodes(segmenter, slicer.mrmlScene, FOLDER)
         segmenter.changed.connect(self._on_changed)
@@ -281,8 +282,11 @@ class Desk:
         if self._prompt_nodes is not None:
             self._prompt_nodes.close()
         self.segmenter.close()
-        if self._session is not None:
-            self._session.close(cancel=True)
+        session = self._session
+        if session is not None and self._is_far:  # it says goodbye to its server
+            self.thread.work(lambda: session.close(cancel=True), lambda _nothing: None)
+        elif session is not None:
+            session.close(cancel=True)
         self.segmenter = self._session = self._prompt_nodes = None
         self.update_tools()
 

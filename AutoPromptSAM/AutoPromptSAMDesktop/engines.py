@@ -54,6 +54,6 @@ def engine_there(address: str, token: str, on_sending: Callable[[Progress], None
     about = session.about
     session.close(cancel=True)
     text = _("{model} runs on {device} of the server {address}; images are sent there.").format(
-        model=about.model, device=about.device, address=address
+        model=about.title, device=about.device, address=address
     )
     return Engine(_("Server"), text, open_session, is_far=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,6 +17,11 @@ from AutoPromptSAMLib.prompts import Box
 from AutoPromptSAMLib.session.local import LocalSession
 
 from ..threshold_backbone import ThresholdBackbone
+
+if TYPE_CHECKING:
+    from ..remote_server import Town
+
+MakeSession = Callable[..., LocalSession]
 
 
 @dataclass(frozen=True)
@@ -49,34 +55,69 @@ def embeddings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("embeddings")
 
 
+@pytest.fixture(scope="session")
+def town() -> Iterator[Town]:
+    pytest.importorskip("uvicorn", reason="the extra `server` is not installed")
+    from ..remote_server import Town
+
+    town = Town()
+    yield town
+    town.close()
+
+
+@pytest.fixture(params=["local", "remote"])
+def place(request: pytest.FixtureRequest) -> str:
+    """Where the model is: all that a session promises holds for both."""
+    return str(request.param)
+
+
 @pytest.fixture
-def lite_session(lite: Backbone, phantom: Phantom, embeddings: Path) -> Iterator[Callable[..., LocalSession]]:
-    """Makes sessions on the phantom, with LiteMedSAM, as a process would that was just started."""
+def open_session(place: str, request: pytest.FixtureRequest) -> Iterator[MakeSession]:
+    """Makes sessions without an image, as ``LocalSession`` does; ``session.backbone`` is the one that computes."""
     sessions: list[LocalSession] = []
+
+    def make(
+        backbone: Backbone | None = None, cache: EmbeddingCache | None = None, runs_folder: Path | None = None
+    ) -> LocalSession:
+        backbone = ThresholdBackbone() if backbone is None else backbone
+        if place == "local":
+            session = LocalSession(backbone, cache, runs_folder)
+        else:
+            town: Town = request.getfixturevalue("town")
+            session = town.open(backbone, cache=cache, runs_folder=runs_folder).client()
+            session.backbone = backbone  # for tests that count; it has none of its own
+        sessions.append(session)
+        return session
+
+    yield make
+    for session in sessions:
+        session.close(cancel=True)
+
+
+@pytest.fixture
+def lite_session(
+    open_session: MakeSession, lite: Backbone, phantom: Phantom, embeddings: Path
+) -> Callable[..., LocalSession]:
+    """Makes sessions on the phantom, with LiteMedSAM, as a process would that was just started."""
 
     def make(runs: Path | None = None) -> LocalSession:
-        sessions.append(LocalSession(lite, EmbeddingCache(embeddings), runs))
-        sessions[-1].set_image(phantom.volume)
-        return sessions[-1]
+        session = open_session(lite, EmbeddingCache(embeddings), runs)
+        session.set_image(phantom.volume)
+        return session
 
-    yield make
-    for session in sessions:
-        session.close()
+    return make
 
 
 @pytest.fixture
-def threshold_session() -> Iterator[Callable[..., LocalSession]]:
+def threshold_session(open_session: MakeSession) -> Callable[..., LocalSession]:
     """Makes sessions on an image for the network that is none."""
-    sessions: list[LocalSession] = []
 
     def make(volume: Volume, runs: Path | None = None) -> LocalSession:
-        sessions.append(LocalSession(ThresholdBackbone(), runs_folder=runs))
-        sessions[-1].set_image(volume)
-        return sessions[-1]
+        session = open_session(runs_folder=runs)
+        session.set_image(volume)
+        return session
 
-    yield make
-    for session in sessions:
-        session.close()
+    return make
 
 
 def box_around(mask: np.ndarray, plane: Plane) -> Box:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from AutoPromptSAMLib.supports.pairs import as_objects
 from ..conftest import SentenceCheck
 from ..supports.doubles import ContrastBackbone, CopyPrompter
 from ..threshold_backbone import rod
-from .conftest import Phantom, slice_box
+from .conftest import MakeSession, Phantom, slice_box
 
 
 @pytest.fixture
@@ -49,13 +49,12 @@ def supports(tmp_path: Path) -> SupportSet:
 
 
 @pytest.fixture
-def session(prompters: list[CopyPrompter]) -> Iterator[LocalSession]:
+def session(open_session: MakeSession, prompters: list[CopyPrompter]) -> LocalSession:
     """On a rod that is on slices 3 to 8."""
-    made = LocalSession(ContrastBackbone())
+    made = open_session(ContrastBackbone())
     volume, _ = rod(range(3, 9))
     made.set_image(volume)
-    yield made
-    made.close()
+    return made
 
 
 TRUTH = rod(range(3, 9))[1]
@@ -126,10 +125,12 @@ def test_a_second_run_is_remembered_and_supports_are_encoded_once(
     np.testing.assert_array_equal(again.masks["rod"].to_full(TRUTH.shape), TRUTH)
 
 
-def test_a_restart_goes_on_where_it_was(prompters: list[CopyPrompter], supports: SupportSet, tmp_path: Path) -> None:
+def test_a_restart_goes_on_where_it_was(
+    open_session: MakeSession, prompters: list[CopyPrompter], supports: SupportSet, tmp_path: Path
+) -> None:
     decoded = []
     for _ in range(2):
-        session = LocalSession(ContrastBackbone(), runs_folder=tmp_path / "runs")
+        session = open_session(ContrastBackbone(), runs_folder=tmp_path / "runs")
         session.set_image(rod(range(3, 9))[0])
         session.set_supports(supports)
         decoded.append(session.prompt_automatically().result(60).decoded)
@@ -226,15 +227,14 @@ def test_what_is_missing_is_one_sentence(
 
 
 def test_a_model_without_a_network_says_so(
-    supports: SupportSet, monkeypatch: pytest.MonkeyPatch, one_sentence: SentenceCheck
+    open_session: MakeSession, supports: SupportSet, monkeypatch: pytest.MonkeyPatch, one_sentence: SentenceCheck
 ) -> None:
     monkeypatch.setattr("AutoPromptSAMLib.supports.encode.general_network", lambda backbone: None)
-    session = LocalSession(ContrastBackbone())
+    session = open_session(ContrastBackbone())
     session.set_image(rod(range(3, 9))[0])
     session.set_supports(supports)
     with one_sentence(ModelError, "autopromptsam learn"):
         session.prompt_automatically().result(60)
-    session.close()
 
 
 def test_the_real_model_with_the_masks_of_another_slice(

@@ -15,7 +15,7 @@ from AutoPromptSAMLib.prompts import Doodle, MaskPrompt, Point, PromptSet
 from AutoPromptSAMLib.prompts.file import PromptFile, load_prompts, save_prompts
 from AutoPromptSAMLib.session.local import VOLUME_LOOP, LocalSession
 
-from ..threshold_backbone import ThresholdBackbone, rod
+from ..threshold_backbone import rod
 from .conftest import slice_box
 
 MakeSession = Callable[..., LocalSession]
@@ -216,9 +216,9 @@ def test_replay_on_another_image_is_refused_and_changes_nothing(
     assert session.undo() == "Add point"
 
 
-def test_without_an_image_there_is_one_sentence(one_sentence: Callable) -> None:
+def test_without_an_image_there_is_one_sentence(open_session: MakeSession, one_sentence: Callable) -> None:
     volume, _ = rod(range(12))
-    session = LocalSession(ThresholdBackbone())
+    session = open_session()
     plane = slice_plane(volume.geometry, 0, 5)
     for ask in (
         lambda: session.volume,
@@ -232,7 +232,6 @@ def test_without_an_image_there_is_one_sentence(one_sentence: Callable) -> None:
             ask()
     assert session.undo() is None
     assert session.redo() is None
-    session.close()
 
 
 def test_a_new_image_starts_without_prompts(threshold_session: MakeSession) -> None:

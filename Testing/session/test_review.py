@@ -15,10 +15,9 @@ from AutoPromptSAMLib.session.local import LocalSession
 from AutoPromptSAMLib.session.review import UGPA, exchanged
 
 from ..conftest import SentenceCheck
-from ..threshold_backbone import ThresholdBackbone, rod
-from .conftest import Phantom, dice, slice_box
+from ..threshold_backbone import rod
+from .conftest import MakeSession, Phantom, dice, slice_box
 
-MakeSession = Callable[..., LocalSession]
 COUNT = 14
 
 
@@ -241,11 +240,9 @@ def test_bad_input_is_one_sentence(threshold_session: MakeSession, case: str, on
         bad_inputs(session, Crop.from_full(truth))[case]()
 
 
-def test_without_an_image_there_is_nothing_to_review() -> None:
-    session = LocalSession(ThresholdBackbone())
+def test_without_an_image_there_is_nothing_to_review(open_session: MakeSession) -> None:
     with pytest.raises(ImageError):
-        session.review("rod", Crop(np.ones((1, 1, 1), dtype=bool)))
-    session.close()
+        open_session().review("rod", Crop(np.ones((1, 1, 1), dtype=bool)))
 
 
 def test_the_worst_slice_of_a_real_network_comes_first(lite_session: MakeSession, phantom: Phantom) -> None:
