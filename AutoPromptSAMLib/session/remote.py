@@ -16,13 +16,11 @@ from AutoPromptSAMLib.errors import ImageError, PromptError
 from AutoPromptSAMLib.geometry import Crop, Plane, Volume
 from AutoPromptSAMLib.intensity import IntensityMapping
 from AutoPromptSAMLib.loops.job import Control, Job, Progress
-from AutoPromptSAMLib.prompts import PromptSet
-from AutoPromptSAMLib.prompts.file import PromptFile
 from AutoPromptSAMLib.session.automatic import OnSlice, Target
 from AutoPromptSAMLib.session.connection import Connection
 from AutoPromptSAMLib.session.errands import About, Errand, Errands
 from AutoPromptSAMLib.session.learning import LearningResult
-from AutoPromptSAMLib.session.local import LocalSession
+from AutoPromptSAMLib.session.prompted_image import PromptedImage
 from AutoPromptSAMLib.session.propagation import SliceStack, no_prompts
 from AutoPromptSAMLib.session.protocol import (
     REACH,
@@ -49,10 +47,10 @@ TIMEOUT_SECONDS = 20.0  # without a sign of a server that sends one every five s
 AHEAD = 8  # slices and words of progress that a server may be ahead: hides 50 ms of network on a GPU; a choice
 
 
-class RemoteSession(LocalSession):
+class RemoteSession(PromptedImage):
     """The ``Session`` protocol with a model on the server at ``address``, started by ``autopromptsam serve``.
 
-    What needs no model (prompts, undo, files) is a local session's. ``token`` is what the server printed. ``model``
+    What needs no model (prompts, undo, files) is kept here. ``token`` is what the server printed. ``model``
     None is the server's first. A server that sends nothing for ``timeout_s`` counts as lost: the job ends with a
     RemoteError, prompts stay, and the next job tries anew. ``on_sending`` gets the progress of sending the image, in
     MB, on the jobs' thread. ``ahead`` is that of ``Errands``.
@@ -71,13 +69,17 @@ class RemoteSession(LocalSession):
         ahead: int = AHEAD,
     ) -> None:
         self._errands = Errands(Connection(address, token, timeout_s), model, ahead, on_sending)
-        # There is neither a model nor an embedding here: all that would ask for them is asked of the server.
-        super().__init__(cast("Backbone", None), cast("EmbeddingCache", object()))
+        super().__init__()
 
     @property
     def about(self) -> About:
         """The server: its address, model and device in words for people."""
         return self._errands.about
+
+    @property
+    def model(self) -> dict[str, str]:
+        """See ``PromptedImage.model``."""
+        return {"name": self.about.model, "sha256": self.about.fingerprint}
 
     def set_image(self, volume: Volume, mapping: IntensityMapping | None = None) -> None:
         """Start with a new image, which the first job sends; see ``Session.set_image``."""
@@ -118,7 +120,7 @@ class RemoteSession(LocalSession):
         image, geometry = self._current_image(), self.volume.geometry
         prompts = self._prompts_of(name)
         along = natural_axis(prompts, geometry) if axis is None else axis
-        count = len(SliceStack(image, along, self.backbone, self._cache))
+        count = len(self._stack(along))
         lower, upper = slice_range(prompts, geometry, along)
         lower, upper = max(lower, first), min(upper, count - 1 if last is None else last)
         if not any(lower <= n <= upper for n in seed_slices(prompts, geometry, along)):
@@ -202,7 +204,7 @@ class RemoteSession(LocalSession):
         on_done: Callable[[Job[Review]], None] | None = None,
     ) -> Job[Review]:
         """Ask how sure the model is; see ``Session.review``."""
-        target = self._target(name, mask, axis, self.backbone)
+        target = self._target(name, mask, axis, self._stack)
         target.to_review(first, last)  # says what is wrong
         arguments = {"name": name, "mask": mask, "axis": target.stack.axis, "first": first, "last": last}
         errand = self._about_mask("review", arguments, target.prompts, on_slice, on_progress)
@@ -220,7 +222,7 @@ class RemoteSession(LocalSession):
         on_done: Callable[[Job[RefineResult]], None] | None = None,
     ) -> Job[RefineResult]:
         """Let prompts mend themselves; see ``Session.refine``."""
-        target = self._target(name, mask, axis, self.backbone)
+        target = self._target(name, mask, axis, self._stack)
         target.to_refine(first, last)  # says what is wrong
         arguments = {"name": name, "mask": mask, "axis": target.stack.axis, "first": first, "last": last}
         errand = self._about_mask("refine", arguments, target.prompts, on_slice, on_progress)
@@ -238,16 +240,11 @@ class RemoteSession(LocalSession):
         on_done: Callable[[Job[PropagationResult]], None] | None = None,
     ) -> Job[PropagationResult]:
         """Carry a correction to its neighbours; see ``Session.carry``."""
-        target = self._target(name, mask, axis, self.backbone)
+        target = self._target(name, mask, axis, self._stack)
         target.check_carry(index, reach)
         arguments = {"name": name, "mask": mask, "index": index, "axis": target.stack.axis, "reach": reach}
         errand = self._about_mask("carry", arguments, target.prompts, on_slice, on_progress)
         return self._worker.submit(self._finding(errand, name), on_progress, on_done, background=True)
-
-    def export_prompts(self) -> PromptFile:
-        """All prompts; see ``Session.export_prompts``."""
-        model = {"name": self.about.model, "sha256": self.about.fingerprint}
-        return PromptFile({n: PromptSet(p.prompts) for n, p in self._objects.items()}, model, self.volume.geometry)
 
     def close(self, cancel: bool = False) -> None:
         """End the worker thread, and the session at the server; see ``Session.close``."""
@@ -264,6 +261,10 @@ class RemoteSession(LocalSession):
     ) -> Errand:
         image, given = self._current_image(), {arguments["name"]: tuple(prompts)}
         return Errand(call, arguments, image, given, progress=on_progress is not None, on_event=on_slice)
+
+    def _stack(self, axis: int) -> SliceStack:
+        """The slices as far as checks ask for them: there is neither a model nor an embedding here."""
+        return SliceStack(self._current_image(), axis, cast("Backbone", None), cast("EmbeddingCache", None))
 
     def _running(self, errand: Errand) -> Callable[[Control], Any]:
         return lambda control: self._errands.run(errand, control)

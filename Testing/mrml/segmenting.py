@@ -125,7 +125,7 @@ class Host(Desk):
     def __init__(self, scene: Any) -> None:
         volume, self.truth = rod(SLICES)
         super().__init__(scene, volume)
-        self.backbone = self.session.backbone
+        self.backbone = getattr(self.session, "backbone", None)  # a session elsewhere has none
         self.changed: list[str] = []
         self.segmenter.changed.connect(self.changed.append)
 

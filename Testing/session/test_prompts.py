@@ -13,7 +13,8 @@ from AutoPromptSAMLib.geometry import Crop, Volume, VolumeGeometry, slice_plane
 from AutoPromptSAMLib.intensity import WindowLevel
 from AutoPromptSAMLib.prompts import Doodle, MaskPrompt, Point, PromptSet
 from AutoPromptSAMLib.prompts.file import PromptFile, load_prompts, save_prompts
-from AutoPromptSAMLib.session.local import VOLUME_LOOP, LocalSession
+from AutoPromptSAMLib.session.local import LocalSession
+from AutoPromptSAMLib.session.prompted_image import VOLUME_LOOP
 
 from ..threshold_backbone import rod
 from .conftest import slice_box
