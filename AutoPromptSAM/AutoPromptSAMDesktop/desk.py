@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
     from AutoPromptSAMLib.mrml.placing import Placing
     from AutoPromptSAMLib.mrml.prompt_nodes import PromptNodes
+    from AutoPromptSAMLib.prompts.file import PromptFile
     from AutoPromptSAMLib.session import Session
     from AutoPromptSAMLib.workbench.examples_desk import ExamplesDesk
 
 log = logging.getLogger(__name__)
 SURFACES_MS = 1000  # after the last change: making surfaces takes up to seconds
+CHANGED_MS = 300  # after the last change of the image or its transform, which comes many at a time while it is dragged
 KEEP_MS = 300  # after the last prompt: not every way to save a scene tells of it before
 ALL = ("segments", "active", "prompts", "history", "status", "propagation", "learning", "review")
 LABELS = "vtkMRMLLabelMapVolumeNode"  # a scalar volume, too
@@ -64,6 +66,8 @@ class Desk:
         self._keys, self._keys_wanted = Shortcuts(), False
         self._surfaces = single_shot(SURFACES_MS, self.guarded(self._update_surfaces))
         self._keep = single_shot(KEEP_MS, self.guarded(self.keep_prompts))
+        self._changed = single_shot(CHANGED_MS, self.guarded(self._image_changed))
+        self._watched: list[tuple[Any, int]] = []  # the image of the segmenter
         self.page = build_panels(self, layout)
         self._bound = self.page.bound  # now, as some of the widgets' children do not live as long as they do
 
@@ -165,11 +169,13 @@ class Desk:
 
     def keep_prompts(self) -> None:
         """Put the prompts into the scene, where saving finds them."""
+        if self.segmenter is not None:
+            self._keep_file(self.segmenter.session.export_prompts(), self.segmenter)
+
+    def _keep_file(self, prompts: PromptFile, segmenter: InteractiveSegmenter) -> None:
         from AutoPromptSAMLib.mrml.persistence import SceneState, store_state
 
-        segmenter = self.segmenter
-        if segmenter is not None and segmenter.segmentation_node.GetScene() is not None:
-            prompts = segmenter.session.export_prompts()
+        if segmenter.segmentation_node.GetScene() is not None:
             nodes = (segmenter.volume_node, segmenter.segmentation_node)
             store_state(slicer.mrmlScene, SceneState(prompts, {}, *nodes))
 
@@ -250,6 +256,8 @@ class Desk:
         self.views.segmenter = segmenter
         if self.placing is not None:
             self.placing.segmenter = segmenter
+        for event in (volume.TransformModifiedEvent, volume.ImageDataModifiedEvent):
+            self._watched.append((volume, volume.AddObserver(event, lambda *_: self._changed.start())))
         self.views.show_image(volume)
         self.update_tools()
         for panel in self.panels:
@@ -274,6 +282,10 @@ class Desk:
         if self.segmenter is None:
             return
         self.keep_prompts()
+        self._changed.stop()
+        for source, tag in self._watched:
+            source.RemoveObserver(tag)
+        self._watched.clear()
         for panel in self.panels:
             panel.disconnected()
         if self.placing is not None:
@@ -346,6 +358,23 @@ class Desk:
     def _layout_changed(self) -> None:
         if self.views.are_others:
             self.update_tools()
+
+    def _image_changed(self) -> None:
+        """The voxels of the image, or where they are, may be others: then all that was made of them is out of date."""
+        from AutoPromptSAMLib.mrml.volumes import volume_from_node
+        from AutoPromptSAMLib.prompts.moving import moved_with_image
+
+        segmenter = self.segmenter
+        if segmenter is None or segmenter.volume_node.GetScene() is None:
+            return
+        now, known = volume_from_node(segmenter.volume_node), segmenter.volume
+        is_moved = not now.geometry.close_to(known.geometry)
+        if is_moved or now.digest != known.digest:
+            prompts = segmenter.session.export_prompts()
+            self.disconnect()
+            if is_moved and now.geometry.shape == known.geometry.shape:
+                self._keep_file(moved_with_image(prompts, known.geometry, now.geometry), segmenter)
+            self.reconnect()
 
     def _moved(self) -> None:
         """The person sees another slice."""

@@ -121,6 +121,38 @@ def test_a_transformed_volume_gets_the_mask_where_the_prompt_was(hands: Hands) -
     assert hands.segmenter.prompts()[0].center_ras == pytest.approx(center, abs=1.5)
 
 
+def test_prompts_go_along_with_an_image_that_is_moved(two_balls: Hands) -> None:
+    hands = two_balls
+    hands.around(LEFT)
+    found, before, (prompt,) = hands.voxels(), hands.segmenter, hands.segmenter.prompts()
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    for node in (hands.segmenter.volume_node, hands.segmenter.segmentation_node):
+        node.SetAndObserveTransformNodeID(transform.GetID())
+    matrix = np.array([[0, -1.0, 0, 15], [1, 0, 0, -20], [0, 0, 1, 35], [0, 0, 0, 1]])
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    hands.wait(lambda: hands.segmenter is not None and hands.segmenter is not before)
+    hands.settle()
+    assert np.array_equal(hands.voxels(), found)
+    (there,) = hands.segmenter.prompts()
+    assert there.id == prompt.id
+    assert there.center_ras == pytest.approx(matrix[:3, :3] @ prompt.center_ras + matrix[:3, 3])
+    hands.desktop.key("Del")
+    hands.around(RIGHT)
+    assert np.array_equal(hands.voxels()[SLICE], on_slice(hands, RIGHT))
+
+
+def test_an_image_with_other_voxels_is_seen_as_it_is_now(two_balls: Hands) -> None:
+    hands = two_balls
+    hands.around(LEFT)
+    before = hands.segmenter
+    slicer.util.updateVolumeFromArray(hands.segmenter.volume_node, balls(RIGHT))
+    hands.wait(lambda: hands.segmenter is not None and hands.segmenter is not before)
+    hands.settle()
+    hands.desktop.key("Del")
+    hands.around(RIGHT)
+    assert np.array_equal(hands.voxels()[SLICE], on_slice(hands, RIGHT))
+
+
 def test_an_oblique_view_gets_the_mask_where_the_prompt_was(two_balls: Hands) -> None:
     hands = two_balls
     node, center = hands.node(), hands.geometry.ras_from_ijk([LEFT])[0]
