@@ -372,6 +372,8 @@ class Desk:
         if is_moved or now.digest != known.digest:
             prompts = segmenter.session.export_prompts()
             self.disconnect()
+            if is_moved:
+                self.views.image = None
             if is_moved and now.geometry.shape == known.geometry.shape:
                 self._keep_file(moved_with_image(prompts, known.geometry, now.geometry), segmenter)
             self.reconnect()

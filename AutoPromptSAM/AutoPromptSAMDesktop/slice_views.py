@@ -24,6 +24,8 @@ FIRST = 20.0  # priority of an observer that only looks: before tools that keep 
 class SliceViews:
     """All slice views of the layout. ``current`` is the one under the mouse, or the last that was.
 
+    ``image`` is the volume that they were turned to; None lets ``show_image`` turn them anew.
+
     ``moved`` is called when the slice that the person looks at is another one.
     """
 
@@ -33,6 +35,7 @@ class SliceViews:
         self._moved = moved
         self._placing: Placing | None = None
         self._attached: tuple[str, ...] = ()
+        self.image: Any = None  # that the views were turned to
         self._tags: list[tuple[Any, int]] = []
         self._rest, self._idle = single_shot(REST_MS, self._rested), single_shot(IDLE_MS, self._idled)
 
@@ -73,7 +76,10 @@ class SliceViews:
     # -- slices -------------------------------------------------------------------------------------------------------
 
     def show_image(self, volume_node: Any) -> None:
-        """Show a volume in all slice views, linked, with slices along its voxels."""
+        """Show a volume in all slice views, linked, with slices along its voxels; one that is shown stays as it is."""
+        if volume_node is self.image:
+            return
+        self.image = volume_node
         for name in _names():
             slicer.app.layoutManager().sliceWidget(name).mrmlSliceCompositeNode().SetLinkedControl(True)
         slicer.util.setSliceViewerLayers(background=volume_node, fit=True, rotateToVolumePlane=True)

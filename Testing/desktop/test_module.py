@@ -143,8 +143,10 @@ def test_a_model_that_changes_keeps_prompts_and_voxels(two_balls: Hands) -> None
     hands = two_balls
     hands.around(LEFT)
     prompts, voxels = hands.segmenter.prompts(), hands.voxels()
+    hands.go_to(0, 7)
     hands.desk.use_backbone(ThresholdBackbone())
     hands.settle()
+    assert hands.desk.views.shown_index(0) == 7  # the person still looks where they looked
     assert hands.segmenter.prompts() == prompts
     assert np.array_equal(hands.voxels(), voxels)
 
