@@ -160,7 +160,7 @@ class AutomaticPanel(Panel):
             ui.rangeSlider.setValues(first, last)
         finally:
             self._busy = False
-        ui.runOneButton.enabled = self.desk.parameters.method == FROM_SUPPORTS
+        self._enable_runs()
         self._show_found()
 
     def refresh(self, what: str) -> None:
@@ -173,7 +173,7 @@ class AutomaticPanel(Panel):
         if what == "slice":
             self._show_strip()
         if what == "status":
-            self.ui.runButton.enabled = self.ui.runOneButton.enabled = segmenter.status.phase != "propagating"
+            self._enable_runs()
         if what == "learning":
             self._show_learning(segmenter.learning)
 
@@ -226,6 +226,12 @@ class AutomaticPanel(Panel):
             )
         seeds = seed_slices(segmenter.prompts(), segmenter.volume.geometry, axis) if segmenter.prompts() else ()
         self.ui.stripLabel.setPixmap(strip(self._count, spans, seeds, self.desk.views.shown_index(axis)))
+
+    def _enable_runs(self) -> None:
+        """One run at a time; prompts go through a range, examples through one slice as well."""
+        free = self.desk.need_segmenter().status.phase != "propagating"
+        self.ui.runButton.enabled = free
+        self.ui.runOneButton.enabled = free and self.desk.parameters.method == FROM_SUPPORTS
 
     def _enable(self, on: bool) -> None:
         ui = self.ui

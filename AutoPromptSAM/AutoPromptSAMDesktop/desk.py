@@ -114,8 +114,9 @@ class Desk:
         from AutoPromptSAMLib.mrml.placing import Placing
         from AutoPromptSAMLib.workbench.examples_desk import ExamplesDesk
 
-        self.ready = True
-        self.placing, self.examples = Placing(), ExamplesDesk()
+        if not self.ready:  # a client may become a machine that computes
+            self.ready = True
+            self.placing, self.examples = Placing(), ExamplesDesk()
         for panel in self.panels:
             panel.begin()
         self.parameters_changed()
@@ -149,7 +150,7 @@ class Desk:
             volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
             images = [node for node in volumes if not node.GetHideFromEditors() and not node.IsA(LABELS)]
             parameters.inputVolume = images[0] if images else None
-        # Not connectGui, which gives nothing to disconnect by in Slicer up to 5.12.
+        # Not connectGui: Slicer's own drops what to disconnect by.
         self._gui = parameters.connectParametersToGui(self._bound)
         self._observe(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.parameters_changed)
         layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
@@ -227,9 +228,14 @@ class Desk:
             parameters.segmentation = segmentation
         wanted = self._connected
         if engine.is_far:
-            self.thread.work(engine.open, lambda session: self._opened(session, wanted))
+            self.page.status.working(_("Opening the image with the server…"))
+            self.thread.work(engine.open, lambda session: self._opened(session, wanted), self._not_opened)
         else:
             self._opened(engine.open(), wanted)
+
+    def _not_opened(self, error: BaseException) -> None:
+        self.page.status.working("")
+        self.failed(error)
 
     def _opened(self, session: Session, wanted: tuple[Any, ...]) -> None:
         """A session is there for a volume, a segmentation and a model."""

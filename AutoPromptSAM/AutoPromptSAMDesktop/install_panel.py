@@ -132,7 +132,7 @@ class InstallPanel(Panel):
                 self._items.append(item)
 
     def _show_running(self, running: bool) -> None:
-        self.ui.installButton.enabled = not running
+        self.ui.installButton.enabled = self.ui.clientOnlyCheck.enabled = not running
         self.ui.installCancelButton.enabled = running
         self.ui.installProgressBar.visible = running
 

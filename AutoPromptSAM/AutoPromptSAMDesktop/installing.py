@@ -21,22 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from AutoPromptSAMDesktop.pip_output import InstallError, explain, listening
+from AutoPromptSAMDesktop.pip_output import translated as _
 from AutoPromptSAMLib.errors import Cancelled
 
 Progress = Callable[[str, int, int], None]
 Cancel = Callable[[], bool]
 OnLine = Callable[[str], None]
-
-
-def _(text: str) -> str:
-    """The text in Slicer's language; as it is where there is no Slicer."""
-    if "slicer" not in sys.modules:
-        return text
-    try:
-        from slicer.i18n import translate
-    except ImportError:  # the wheel of Slicer's core
-        return text
-    return str(translate("AutoPromptSAMDesktop.installing", text))
 
 
 @dataclass(frozen=True)

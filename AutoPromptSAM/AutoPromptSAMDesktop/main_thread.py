@@ -12,8 +12,8 @@ import qt
 
 IDLE_MS, BUSY_MS = 15, 5  # between two looks; looking costs microseconds
 # Slicer's event loop keeps Python's lock, also while it waits for events: other threads run only while Python sleeps
-# here. Each operation of a network needs the lock: 180 of them took 0.05 s alone, 4.8 s beside a loop that only looks
-# every 15 ms, and 0.07 s beside one that looks every 5 ms and then sleeps for 5 ms.
+# here, and each operation of a network needs the lock. A small one of 180 operations took 4 ms alone, 210 ms beside a
+# loop that keeps the lock and only looks every 15 ms, and 20 ms beside one that looks every 5 ms and then sleeps.
 GIVE_AWAY_S = 0.005
 LONGEST_S = 0.05  # then the views get their turn
 
@@ -36,14 +36,14 @@ class MainThread:
         self._timer.setInterval(IDLE_MS)
         self._timer.connect("timeout()", self.run)
         self._timer.start()
-        self._worker = ThreadPoolExecutor(1, "AutoPromptSAM")
+        self._workers = ThreadPoolExecutor(4, "AutoPromptSAM")  # a download must not keep a model from loading
 
     def call(self, function: Callable[[], None]) -> None:
         """Run ``function`` soon; from any thread."""
         self._waiting.put(function)
 
     def work(self, load: Callable[[], Any], show: Callable[[Any], None], failed: OnError | None = None) -> None:
-        """Run ``load`` on another thread, one after the other, then ``show`` what it gave, or ``failed`` its error."""
+        """Run ``load`` on another thread, then ``show`` what it gave, or ``failed`` its error."""
 
         def ended(tell: Callable[[], None]) -> None:
             self._own -= 1
@@ -59,7 +59,7 @@ class MainThread:
                 self.call(lambda: ended(lambda: show(loaded)))
 
         self._own += 1
-        self._worker.submit(run)
+        self._workers.submit(run)
 
     def run(self) -> None:
         """Run what waits, and let other threads work."""
@@ -91,7 +91,7 @@ class MainThread:
     def close(self) -> None:
         """Run no more."""
         self._timer.stop()
-        self._worker.shutdown(wait=False, cancel_futures=True)
+        self._workers.shutdown(wait=False, cancel_futures=True)
 
 
 def single_shot(milliseconds: int, run: Callable[[], None]) -> Any:

@@ -19,7 +19,7 @@ class InstallError(AutoPromptSAMError):
     """A package could not be installed; what was installed before stays, and Install goes on from there."""
 
 
-def _(text: str) -> str:
+def translated(text: str) -> str:
     """The text in Slicer's language; as it is where there is no Slicer."""
     if "slicer" not in sys.modules:
         return text
@@ -27,7 +27,10 @@ def _(text: str) -> str:
         from slicer.i18n import translate
     except ImportError:  # the wheel of Slicer's core
         return text
-    return str(translate("AutoPromptSAMDesktop.pip_output", text))
+    return str(translate("AutoPromptSAMDesktop", text))
+
+
+_ = translated  # what Slicer's tools look for
 
 
 # What pip, its network library and the operating systems write, in this order: the certificate and the disk are

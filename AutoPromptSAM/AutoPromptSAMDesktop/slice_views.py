@@ -24,9 +24,8 @@ FIRST = 20.0  # priority of an observer that only looks: before tools that keep 
 class SliceViews:
     """All slice views of the layout. ``current`` is the one under the mouse, or the last that was.
 
-    ``image`` is the volume that they were turned to; None lets ``show_image`` turn them anew.
-
-    ``moved`` is called when the slice that the person looks at is another one.
+    ``image`` is the volume that they were turned to; None lets ``show_image`` turn them anew. ``moved`` is called when
+    the slice that the person looks at is another one.
     """
 
     def __init__(self, moved: Callable[[], None]) -> None:
@@ -35,7 +34,7 @@ class SliceViews:
         self._moved = moved
         self._placing: Placing | None = None
         self._attached: tuple[str, ...] = ()
-        self.image: Any = None  # that the views were turned to
+        self.image: Any = None
         self._tags: list[tuple[Any, int]] = []
         self._rest, self._idle = single_shot(REST_MS, self._rested), single_shot(IDLE_MS, self._idled)
 
@@ -68,11 +67,6 @@ class SliceViews:
         """Whether the layout has other slice views than those where prompts can be drawn."""
         return self._placing is not None and self._attached != _names()
 
-    def render(self) -> None:
-        """Draw all slice views anew."""
-        for name in _names():
-            self._view(name).scheduleRender()
-
     # -- slices -------------------------------------------------------------------------------------------------------
 
     def show_image(self, volume_node: Any) -> None:
@@ -90,10 +84,6 @@ class SliceViews:
 
         geometry = self._geometry()
         return shown_index(self._node(self._view_along(axis)), geometry, axis)
-
-    def shown_axis(self) -> int | None:
-        """The array axis whose slices the current view shows; None on an oblique one."""
-        return self._axis_of(self.current)
 
     def jump(self, axis: int, index: int) -> None:
         """Show slice ``index`` along array axis ``axis``; a view that shows other slices is turned when none does."""

@@ -91,6 +91,8 @@ class StatusPanel(Panel):
                 button.toolTip = word.format(what=text) if text else _("There is nothing to take back or do again")
 
     def _idle_text(self) -> str:
+        if self.segmenter is not None:
+            return self.segmenter.status.text
         if not self.desk.ready:
             return _("Press Install below: some Python packages are missing.")
         if self.desk.engine is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ class AnyRecord(Protocol):
 R = TypeVar("R", bound=AnyRecord)
 
 
-class RunFolder(Generic[R]):
+class RunFolder(ABC, Generic[R]):
     """A folder of runs, opened anew or gone on with; a benchmark says where a run's file is and how it is read.
 
     Of its ``settings`` (JSON-ready) only ``models``, what tells the weights of each model, may get more entries.
@@ -79,13 +80,13 @@ class RunFolder(Generic[R]):
             )
         return models
 
+    @abstractmethod
     def file(self, run: Any) -> Path:
         """Where a run is kept."""
-        raise NotImplementedError
 
+    @abstractmethod
     def parse(self, content: Mapping[str, Any]) -> R:
         """The record in a file's content."""
-        raise NotImplementedError
 
     def read(self, run: Any, source: str) -> R | None:
         """The record of a run; None when there is none.

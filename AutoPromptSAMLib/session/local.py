@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from AutoPromptSAMLib.backbones import adapted_backbone, plain_backbone
-from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.geometry import Crop, Plane, paste_mask, slab_thickness
 from AutoPromptSAMLib.loops.job import Control, Job, Progress
 from AutoPromptSAMLib.loops.memory import SliceMemory
 from AutoPromptSAMLib.loops.slice import segment_slice
 from AutoPromptSAMLib.prompts import on_plane
 from AutoPromptSAMLib.session import review as reviewing
-from AutoPromptSAMLib.session.automatic import OnSlice, Target
+from AutoPromptSAMLib.session.automatic import OnSlice
 from AutoPromptSAMLib.session.learning import LearningResult, learn_from
 from AutoPromptSAMLib.session.prompted_image import PromptedImage
 from AutoPromptSAMLib.session.propagation import SliceStack, no_prompts, propagate_prompts
@@ -139,18 +138,12 @@ class LocalSession(PromptedImage):
         on_done: Callable[[Job[AutomaticResult]], None] | None = None,
     ) -> Job[AutomaticResult]:
         """Find what the supports show; see ``Session.prompt_automatically``."""
-        current, propagated, automatic = self._current_image(), self._propagated, self._automatic
+        (automatic, target), propagated = self._sought(objects, axis, first, last), self._propagated
         plain = plain_backbone(self.backbone)  # which prompting networks are trained with
-        if automatic is None:
-            raise PromptError("There are no supports; choose a set of annotated images first.")
-        wanted = automatic.checked_objects(objects)
-        along = automatic.axis(current.volume.geometry) if axis is None else axis
-        prompts = {name: self._objects[name].prompts for name in wanted if self._objects.get(name)}
-        target = Target.of(current, along, first, last, wanted, prompts)
 
         def run(control: Control) -> AutomaticResult:
             result = automatic.run(target, plain, self._cache, self._memory, control, on_slice)
-            for name in wanted:  # what a click on a slice corrects
+            for name in target.objects:  # what a click on a slice corrects
                 propagated[name] = result.of(name)
             return result
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 
 from AutoPromptSAMLib.errors import ImageError, PromptError
 from AutoPromptSAMLib.geometry import Crop, Volume
@@ -11,6 +12,7 @@ from AutoPromptSAMLib.loops.job import Worker
 from AutoPromptSAMLib.prompts import MaskPrompt, Prompt, PromptSet, Source
 from AutoPromptSAMLib.prompts.file import PromptFile
 from AutoPromptSAMLib.session.automatic import Automatic
+from AutoPromptSAMLib.session.automatic import Target as AutomaticTarget
 from AutoPromptSAMLib.session.image import SessionImage
 from AutoPromptSAMLib.session.propagation import SliceStack
 from AutoPromptSAMLib.session.protocol import PropagationResult
@@ -23,7 +25,7 @@ from AutoPromptSAMLib.supports import SupportSet
 VOLUME_LOOP = Source("prompter", "volume loop")
 
 
-class PromptedImage:
+class PromptedImage(ABC):
     """The part of the ``Session`` protocol that needs no model, and the one worker thread of the rest."""
 
     def __init__(self) -> None:
@@ -37,9 +39,9 @@ class PromptedImage:
         self._automatic: Automatic | None = None
 
     @property
+    @abstractmethod
     def model(self) -> dict[str, str]:
         """The model that prompts are answered by: its "name", and the "sha256" of its weights."""
-        raise NotImplementedError
 
     @property
     def objects(self) -> Mapping[str, PromptSet]:
@@ -140,6 +142,18 @@ class PromptedImage:
         if self._image is None:
             raise ImageError("There is no image yet; load one first.")
         return self._image
+
+    def _sought(
+        self, objects: Sequence[str] | None, axis: int | None, first: int, last: int | None
+    ) -> tuple[Automatic, AutomaticTarget]:
+        """What examples are to find, and where; PromptError or GeometryError when that makes no sense."""
+        if self._automatic is None:
+            raise PromptError("There are no supports; choose a set of annotated images first.")
+        image = self._current_image()
+        wanted = self._automatic.checked_objects(objects)
+        along = self._automatic.axis(image.volume.geometry) if axis is None else axis
+        prompts = {name: self._objects[name].prompts for name in wanted if self._objects.get(name)}
+        return self._automatic, AutomaticTarget.of(image, along, first, last, wanted, prompts)
 
     def _target(self, name: str, mask: Crop, axis: int | None, stack: Callable[[int], SliceStack]) -> Target:
         """What a review of ``mask`` is about; ``axis`` None is that of the last run, or of the prompts."""

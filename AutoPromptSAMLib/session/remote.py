@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from AutoPromptSAMLib.atomic import atomic_path, storage_error
-from AutoPromptSAMLib.errors import ImageError, PromptError
+from AutoPromptSAMLib.errors import ImageError
 from AutoPromptSAMLib.geometry import Crop, Plane, Volume
 from AutoPromptSAMLib.intensity import IntensityMapping
 from AutoPromptSAMLib.loops.job import Control, Job, Progress
-from AutoPromptSAMLib.session.automatic import OnSlice, Target
+from AutoPromptSAMLib.session.automatic import OnSlice
 from AutoPromptSAMLib.session.connection import Connection
 from AutoPromptSAMLib.session.errands import About, Errand, Errands
 from AutoPromptSAMLib.session.learning import LearningResult
@@ -142,19 +142,13 @@ class RemoteSession(PromptedImage):
         on_done: Callable[[Job[AutomaticResult]], None] | None = None,
     ) -> Job[AutomaticResult]:
         """Find what the supports show; see ``Session.prompt_automatically``."""
-        image, propagated, automatic = self._current_image(), self._propagated, self._automatic
-        if automatic is None:
-            raise PromptError("There are no supports; choose a set of annotated images first.")
-        wanted = automatic.checked_objects(objects)
-        along = automatic.axis(image.volume.geometry) if axis is None else axis
-        prompts = {name: self._objects[name].prompts for name in wanted if self._objects.get(name)}
-        Target.of(image, along, first, last, wanted, prompts)  # says what is wrong
-        arguments = {"objects": wanted, "axis": along, "first": first, "last": last}
+        (automatic, target), propagated = self._sought(objects, axis, first, last), self._propagated
+        arguments = {"objects": target.objects, "axis": target.axis, "first": target.first, "last": target.last}
         errand = Errand(
             "prompt_automatically",
             arguments,
-            image,
-            prompts,
+            target.image,
+            target.prompts,
             automatic.supports,
             progress=on_progress is not None,
             on_event=on_slice,
@@ -162,7 +156,7 @@ class RemoteSession(PromptedImage):
 
         def run(control: Control) -> AutomaticResult:
             result: AutomaticResult = self._errands.run(errand, control)
-            for name in wanted:  # what a click on a slice corrects
+            for name in target.objects:  # what a click on a slice corrects
                 propagated[name] = result.of(name)
             return result
 
