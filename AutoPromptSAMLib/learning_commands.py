@@ -32,6 +32,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 Seed = Annotated[int, typer.Option(help="Which images are drawn, how they are changed, and where learning starts.")]
 
 _LEAST_FREE = 100  # MB: the file (11) and, while it is replaced, two states to go on from (32 each)
+_TRAINING_DISK = 8 * 2**30  # bytes of encoded images: 2000 views of a SAM-like model
 
 
 class _Stopper:
@@ -131,23 +132,30 @@ def train(
     minutes: Annotated[float, typer.Option(help="So many minutes of training, after encoding.", min=0.01)] = 240.0,
     views: Annotated[int, typer.Option(help="Views of every image that are encoded.", min=2)] = 2,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
+    start: Annotated[
+        Path | None, typer.Option(help="General weights to go on from, also those of another model; else from nothing.")
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
     """Train general weights on all sets of a folder whose `use` is `train`; a killed run goes on from where it was."""
+    from AutoPromptSAMLib.prompters.proxy_prompt.weights import load_start
     from AutoPromptSAMLib.training.general import train_general
     from AutoPromptSAMLib.training.settings import Settings
 
     _check_output(output)
     backbone = _backbone(model, device)
+    first = None if start is None else load_start(start, backbone)
     sources = _gathered(backbone, data, views, seed)
     settings = Settings(
         steps=10**6, minutes=minutes, supports=4, targets=2, views=views, evaluate_every=100, patience=10**6,
         learning_rate=rate, averaging=0.998, seed=seed,
     )  # fmt: skip
     with _stoppable("General weights") as stopper:
-        learned = train_general(backbone, sources, settings, stopper, output.with_suffix(".part"))
-    about = {"sets": {source.name: len(source.shots) for source in sources}}
+        learned = train_general(backbone, sources, settings, stopper, output.with_suffix(".part"), first)
+    about: dict[str, Any] = {"sets": {source.name: len(source.shots) for source in sources}}
+    if start is not None:
+        about["started_from"] = start.name
     learned.save(output, backbone, about)
     console.print(f"{learned.steps} steps, {learned.seconds:.0f} s, held-back Dice {learned.best_dice:.3f}")
     typer.echo(str(output))
@@ -203,7 +211,7 @@ def _gathered(backbone: Backbone, data: Path, views: int, seed: int) -> list[Sou
         raise PromptError(f"No set in {data} may train weights; write `use: train` into the dataset.yaml of one.")
     with console.status("Encoding") as status:
         return gather(
-            backbone, sets, ProxyPromptConfig.small().canvas_size, views, seed, _cache(),
+            backbone, sets, ProxyPromptConfig.small().canvas_size, views, seed, _training_cache(),
             lambda name, n: status.update(Text(f"Encoding {name}, image {n + 1}")),
         )  # fmt: skip
 
@@ -265,6 +273,14 @@ def _cache() -> Any:
 
     # Learning goes through all images in turn: memory would only ever hold those that come last again.
     return EmbeddingCache(home() / "embeddings", memory_bytes=0)
+
+
+def _training_cache() -> Any:
+    """Of its own: what is read in turn must fit as a whole, or every image has gone when it is wanted again."""
+    from AutoPromptSAMLib.backbones.cache import EmbeddingCache
+    from AutoPromptSAMLib.zoo import home
+
+    return EmbeddingCache(home() / "training", memory_bytes=0, disk_bytes=_TRAINING_DISK)
 
 
 def _preview_writer(path: Path) -> Callable[[Preview], None]:

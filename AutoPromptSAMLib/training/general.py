@@ -9,6 +9,7 @@ tasks, Butoi et al. 2023).
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -43,14 +44,17 @@ def train_general(
     checkpoint: Path | None = None,
     start: ProxyPromptNetwork | None = None,
 ) -> Learned:
-    """Train on episodes over ``sources``, from ``start`` or from nothing.
+    """Train on episodes over ``sources``, from ``start`` (a copy; it may have served another model) or from nothing.
 
     The best network is the one that does best on what is held back of the sources.
     """
     torch.manual_seed(settings.seed)
     network = (
-        ProxyPromptNetwork(ProxyPromptConfig.small(memory=backbone.capabilities.memory)).to(backbone.device).train()
+        ProxyPromptNetwork(ProxyPromptConfig.small(memory=backbone.capabilities.memory))
+        if start is None
+        else copy.deepcopy(start)
     )
+    network = network.to(backbone.device).train().requires_grad_(True)
     parts = [_hold_back(source, settings.seed) for source in sources]
     kept, held = [part[0] for part in parts], [part[1] for part in parts if part[1] is not None]
     names = [

@@ -41,12 +41,31 @@ def load_network(path: Path, backbone: Backbone) -> tuple[ProxyPromptNetwork, He
 
     Raises ModelError when the file is missing, damaged, something else, or made for another backbone.
     """
-    header, tensors = read_tensors(path, KIND)
+    network, header = _read(path)
     require_backbone(header, path, backbone)
+    return network.eval().to(backbone.device), header
+
+
+def load_start(path: Path, backbone: Backbone) -> ProxyPromptNetwork:
+    """A network to train on from, which may have served another model: much of what it knows is not of that model.
+
+    Raises ModelError when the file is missing, damaged or something else, or its network prompts in another way.
+    """
+    network, header = _read(path)
+    if network.config != ProxyPromptConfig.small(memory=backbone.capabilities.memory):
+        raise ModelError(
+            f"{path.name} prompts {header.backbone} in a way that {backbone.card.name} cannot be prompted; start from "
+            "other weights, or from none."
+        )
+    return network
+
+
+def _read(path: Path) -> tuple[ProxyPromptNetwork, Header]:
+    header, tensors = read_tensors(path, KIND)
     with torch.device("meta"):
         network = ProxyPromptNetwork(ProxyPromptConfig.from_dict(header.config))
     load_strict(network, tensors, path.name)
-    return network.eval().to(backbone.device), header
+    return network, header
 
 
 def is_for(path: Path, backbone: Backbone) -> bool:
