@@ -90,7 +90,7 @@ def test_the_uncertainty_lies_on_the_image(case: Case, run: Run, tmp_path: Path,
 def test_refined_slices_are_written_with_all_segments(
     case: Case, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("AutoPromptSAMLib.loops.review.LEAST_GAIN", 0.01)  # the cut on slice 8 is a small one
+    monkeypatch.setattr("AutoPromptSAMLib.refiners.adaptation.LEAST_GAIN", 0.01)  # the cut on slice 8 is a small one
     refined = tmp_path / "refined.seg.nrrd"
     done = run("review", case.image, case.segmentation, "--object", "rod", "--refine", refined, "--json")
     assert done.code == 0, done.err

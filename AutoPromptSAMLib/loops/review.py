@@ -11,7 +11,7 @@ outside are starting slices too.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,16 +25,11 @@ from AutoPromptSAMLib.loops.tracking import SliceMask
 from AutoPromptSAMLib.loops.volume import Slices, propagate
 from AutoPromptSAMLib.prompts import PixelPrompts
 from AutoPromptSAMLib.refiners import Estimate, Refinement, Settings, Step, estimate, expected_dice, refine
-from AutoPromptSAMLib.refiners.adaptation import GIVEN, proposed
+from AutoPromptSAMLib.refiners.adaptation import GIVEN, instead_of, proposed
 from AutoPromptSAMLib.refiners.expected import wrong_probability
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.backbones import Backbone, Features
-
-# How much better, in expected Dice, a refined mask must be than the one that is there: the model finds its own answer
-# a little better than any other, also where the other is right (a well segmented kidney of the sample CT lost 3 points
-# of 3D Dice without this). A choice.
-LEAST_GAIN = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,26 +107,15 @@ def refine_slices(
 ) -> bool:
     """Let the prompts ``given(index)`` of each slice ``wanted`` mend themselves; False after a cancel.
 
-    Steps are accepted only where the present ``mask(index)`` is then expected to be clearly worse than the new one.
+    Steps are accepted only where the present ``mask(index)`` is then expected to be clearly worse than the new one;
+    the first one stands for it.
     """
 
     def mend(index: int) -> None:
         refinement = refine(backbone, features(index), given(index), settings)
-        on_slice(index, _worth_it(refinement, mask(index)))
+        on_slice(index, instead_of(mask(index), refinement))
 
     return _each(wanted, control, mend)
-
-
-def _worth_it(refinement: Refinement, present: Mask) -> Refinement:
-    if not refinement.improved or not present.any():
-        return refinement
-    best = refinement.best.estimate
-    there = expected_dice(present, best.probability)
-    if expected_dice(best.mask, best.probability) - there >= LEAST_GAIN:
-        return refinement
-    reason = f"what is there is about as good (expected Dice {100 * there:.0f} %)"
-    first, *others = refinement.steps
-    return Refinement((first, *(replace(s, accepted=False, reason=reason) if s.accepted else s for s in others)))
 
 
 def _each(wanted: Sequence[int], control: Control, work: Callable[[int], None]) -> bool:

@@ -223,7 +223,7 @@ def _refined(target: Target, index: int, refinement: Refinement) -> RefinedSlice
     steps = []
     for number, step in enumerate(refinement.steps):
         tried = step.prompts
-        if number or not len(start.boxes):
+        if tried is not start or not len(start.boxes):
             machine = PixelPrompts(
                 tried.points[len(start.points) :], tried.labels[len(start.points) :], boxes=prompt_boxes(tried)
             )

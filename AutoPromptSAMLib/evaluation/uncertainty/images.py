@@ -20,6 +20,7 @@ from AutoPromptSAMLib.loops.tracking import decode_prompts
 from AutoPromptSAMLib.prompts import PixelPrompts
 from AutoPromptSAMLib.prompts.simulators import box_at_iou, box_iou, click_at_centre, random_clicks, tight_box
 from AutoPromptSAMLib.refiners import Settings, refine
+from AutoPromptSAMLib.refiners.adaptation import gains
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,8 +34,9 @@ TIGHT = "tight"
 STARTS = (TIGHT, "0.75", "0.5")  # IoU of the start box with the tight one
 TOLERANCE = 0.03  # by which a start box may miss its IoU
 # One decode; the mean over jittered boxes (UGMP); refined while uncertainty falls (UGPA), and by its first round at
-# most; every round taken.
-WAYS = ("single", "ugmp", "ugpa-1", "ugpa", "always")
+# most; every round taken; refined as the application does it: the plain model's single mask stays unless the refined
+# one is expected to be clearly better.
+WAYS = ("single", "ugmp", "ugpa-1", "ugpa", "always", "guarded")
 POINTS = (0, 3, 10)
 
 
@@ -57,6 +59,7 @@ def boxes(backbone: Backbone, features: Features, sample: SliceSample, seed: int
     """The part ``boxes``; see the module."""
     found: Figures = {}
     jitter = draw_seed(sample, seed)
+    plain = getattr(backbone, "plain", backbone)
     for start in STARTS:
         box = start_box(sample, start, seed)
         if box is None:
@@ -65,12 +68,15 @@ def boxes(backbone: Backbone, features: Features, sample: SliceSample, seed: int
         refined = refine(backbone, features, prompts, Settings(seed=jitter))
         given = refined.steps[0].estimate
         always = refine(backbone, features, prompts, Settings(seed=jitter, acceptance="always"), first=given)
+        drawn = decode_prompts(plain, features, [prompts])[0] > 0
+        best = refined.best.estimate
         masks = {
             "single": decode_prompts(backbone, features, [prompts])[0] > 0,
             "ugmp": given.mask,
             "ugpa-1": refined.steps[min(1, refined.chosen)].estimate.mask,
-            "ugpa": refined.best.estimate.mask,
+            "ugpa": best.mask,
             "always": always.best.estimate.mask,
+            "guarded": best.mask if gains(best, drawn) else drawn,
         }
         found |= {f"{start}/{way}": dice(mask, sample.truth) for way, mask in masks.items()}
         found[f"{start}/iou"] = box_iou(tight_box(sample.truth), box)

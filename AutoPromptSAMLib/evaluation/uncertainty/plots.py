@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Colours that people with any colour vision tell apart (Okabe and Ito 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
-WAY_COLOURS = dict(zip(WAYS, ("#999999", "#56B4E9", "#E69F00", "#D55E00", "#CC79A7"), strict=True))
+WAY_COLOURS = dict(zip(WAYS, ("#999999", "#56B4E9", "#E69F00", "#D55E00", "#CC79A7", "#009E73"), strict=True))
 
 
 def draw(records: Sequence[Record], folder: Path) -> dict[str, str]:
@@ -62,12 +62,12 @@ def _boxes(groups: Sequence[Group]) -> Canvas:
                 for way, colour in WAY_COLOURS.items():
                     value = group.mean(f"{start}/{way}")
                     if value is not None:
-                        axes.plot(value, place, "o" if way != "ugpa" else "D", color=colour, markersize=5)
+                        axes.plot(value, place, "o" if way != "guarded" else "D", color=colour, markersize=5)
             axes.set_title(f"{model}, box {start}", fontsize=9)
             _sets_on(axes, sets)
     for way, colour in WAY_COLOURS.items():
-        panels[0, 0].plot([], [], "o" if way != "ugpa" else "D", color=colour, label=way)
-    picture.legend(loc="outside lower center", ncols=5, fontsize=8)
+        panels[0, 0].plot([], [], "o" if way != "guarded" else "D", color=colour, label=way)
+    picture.legend(loc="outside lower center", ncols=6, fontsize=8)
     return picture
 
 

@@ -56,8 +56,20 @@ def test_refining_mends_boxes_that_cut_the_object_and_leaves_tight_ones(samples:
     assert figures["0.5/always"] > figures["0.5/ugmp"]
     assert figures["0.5/single"] < figures["0.75/single"] < figures["tight/single"]
     assert figures["tight/ugpa"] > 0.95
+    assert figures["0.5/guarded"] > figures["0.5/single"]
     assert 0 < figures["0.5/rounds"] <= 3
     assert figures["0.5/iou"] == pytest.approx(0.5, abs=TOLERANCE)
+
+
+def test_guarded_keeps_what_the_plain_model_drew_unless_the_adapted_one_is_clearly_better(
+    samples: list[SliceSample],
+) -> None:
+    sample = samples[0]
+    plain, shifted = Seeing(PLAIN), Seeing(ADAPTED)
+    shifted.plain = plain  # type: ignore[attr-defined]
+    found = images.boxes(shifted, shifted.encode([sample.image]), sample, 0)
+    assert found["tight/guarded"] == images.boxes(plain, plain.encode([sample.image]), sample, 0)["tight/single"]
+    assert found["0.5/guarded"] == found["0.5/ugpa"]
 
 
 def test_points_and_click_are_given_to_the_bare_model(samples: list[SliceSample]) -> None:
