@@ -61,15 +61,15 @@ def test_refining_mends_boxes_that_cut_the_object_and_leaves_tight_ones(samples:
     assert figures["0.5/iou"] == pytest.approx(0.5, abs=TOLERANCE)
 
 
-def test_guarded_keeps_what_the_plain_model_drew_unless_the_adapted_one_is_clearly_better(
-    samples: list[SliceSample],
+@pytest.mark.parametrize("least", [0.0, 0.5])
+def test_guarded_keeps_what_the_plain_model_drew_unless_the_other_is_clearly_better(
+    samples: list[SliceSample], monkeypatch: pytest.MonkeyPatch, least: float
 ) -> None:
-    sample = samples[0]
-    plain, shifted = Seeing(PLAIN), Seeing(ADAPTED)
-    shifted.plain = plain  # type: ignore[attr-defined]
-    found = images.boxes(shifted, shifted.encode([sample.image]), sample, 0)
-    assert found["tight/guarded"] == images.boxes(plain, plain.encode([sample.image]), sample, 0)["tight/single"]
-    assert found["0.5/guarded"] == found["0.5/ugpa"]
+    monkeypatch.setattr("AutoPromptSAMLib.refiners.adaptation.LEAST_GAIN", least)
+    backbone = Seeing(PLAIN)
+    found = images.boxes(backbone, backbone.encode([samples[0].image]), samples[0], 0)
+    assert found["0.5/single"] != found["0.5/ugpa"]
+    assert found["0.5/guarded"] == found["0.5/single" if least else "0.5/ugpa"]
 
 
 def test_points_and_click_are_given_to_the_bare_model(samples: list[SliceSample]) -> None:
