@@ -7,6 +7,6 @@ setup(
     package_dir={"AutoPromptSAMLib.models": "models"},
     package_data={
         "AutoPromptSAMLib.models": ["*.yaml", "*.safetensors", "*.md"],
-        "AutoPromptSAMLib.web": ["static/*"],
+        "AutoPromptSAMLib.web": ["static/*", "pages/*"],
     },
 )

@@ -133,7 +133,8 @@ def train(
     views: Annotated[int, typer.Option(help="Views of every image that are encoded.", min=2)] = 2,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
     start: Annotated[
-        Path | None, typer.Option(help="General weights to go on from, also those of another model; else from nothing.")
+        Path | None,
+        typer.Option(help="General weights to go on from, also those of another model; else from nothing."),
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",

@@ -19,6 +19,7 @@ FLOORS: list[tuple[str, list[str]]] = [
     ("ground", ["geometry", "intensity"]),
     ("ground", ["prompts"]),
     ("ground", ["images"]),
+    ("ground", ["files"]),
     ("ground", ["zoo"]),
     ("ground", ["datasets"]),
     ("models", ["backbones"]),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import qt
-from slicer.i18n import tr as _
 
 from AutoPromptSAMDesktop.panel import Panel
 from AutoPromptSAMDesktop.parameters import FROM_SUPPORTS
-from AutoPromptSAMDesktop.strip import DONE, WEAK, strip
+from AutoPromptSAMDesktop.strip import strip
+from AutoPromptSAMLib.workbench.automatic_texts import LAST, kept_range, range_within, run_texts
 
 PREVIEW = 256  # pixels of the picture of learning
 
@@ -44,9 +44,7 @@ class AutomaticPanel(Panel):
     @property
     def range(self) -> tuple[int, int]:
         """The first and the last slice."""
-        end = self._count - 1
-        first, last = self.desk.parameters.firstSlice, self.desk.parameters.lastSlice
-        return min(max(first, 0), end), end if last < 0 else min(last, end)
+        return range_within(self.desk.parameters.firstSlice, self.desk.parameters.lastSlice, self._count)
 
     @property
     def _count(self) -> int:
@@ -54,13 +52,12 @@ class AutomaticPanel(Panel):
 
     def all_slices(self) -> None:
         """From the first to the last slice."""
-        self.desk.parameters.firstSlice, self.desk.parameters.lastSlice = 0, -1
+        self.desk.parameters.firstSlice, self.desk.parameters.lastSlice = 0, LAST
 
     def _range_moved(self, first: float, last: float) -> None:
         if not self._busy and self.segmenter is not None:
             parameters = self.desk.parameters
-            parameters.firstSlice = round(first)
-            parameters.lastSlice = -1 if round(last) == self._count - 1 else round(last)
+            parameters.firstSlice, parameters.lastSlice = kept_range(first, last, self._count)
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 
@@ -166,7 +163,7 @@ class AutomaticPanel(Panel):
     def refresh(self, what: str) -> None:
         """Follow the prompts' direction, runs and learning."""
         segmenter = self.desk.need_segmenter()
-        if what == "prompts" and segmenter.active_segment and segmenter.prompts():
+        if what == "prompts":
             self._turn_to_prompts()
         if what in ("prompts", "active", "propagation", "segments", "review"):
             self._show_found()
@@ -179,53 +176,25 @@ class AutomaticPanel(Panel):
 
     def _turn_to_prompts(self) -> None:
         """Slices that the prompts of the active segment lie across are the ones to go through."""
-        from AutoPromptSAMLib.session.seeds import natural_axis
-        from AutoPromptSAMLib.workbench.prompt_rows import view_along
+        from AutoPromptSAMLib.workbench.slice_range import view_across_prompts
 
-        segmenter, parameters = self.desk.need_segmenter(), self.desk.parameters
-        geometry = segmenter.volume.geometry
-        axis = natural_axis(segmenter.prompts(), geometry)
-        if axis != self.axis:
-            parameters.direction = view_along(geometry, axis).capitalize()
+        view = view_across_prompts(self.desk.need_segmenter())
+        if view is not None and view.capitalize() != self.desk.parameters.direction:
+            self.desk.parameters.direction = view.capitalize()
             self.all_slices()
 
     def _show_found(self) -> None:
-        from AutoPromptSAMLib.workbench.ranges import propagation_summary
-
-        segmenter, ui = self.desk.need_segmenter(), self.ui
-        unsure = self.desk.examples.summary(segmenter, self.axis).unsure
-        ui.unsureLabel.text = (
-            ""
-            if unsure is None
-            else _("Least sure: {name}, slice {index}, {percent} %").format(
-                name=unsure.name, index=unsure.slice, percent=unsure.sure
-            )
-        )
-        ui.unsureButton.enabled = ui.acceptButton.enabled = unsure is not None or self.desk.page.review.leads
-        about = propagation_summary(segmenter)
-        weak = (
-            ""
-            if about is None or not about.weak
-            else _(" Worth a look: {slices}.").format(slices=", ".join(map(str, about.weak)))
-        )
-        ui.resultLabel.text = "" if about is None else about.about + weak
+        ui, texts = self.ui, run_texts(self.desk.need_segmenter(), self.desk.examples, self.axis)
+        ui.unsureLabel.text, ui.resultLabel.text = texts.unsure, texts.result
+        ui.unsureButton.enabled = ui.acceptButton.enabled = bool(texts.unsure) or self.desk.page.review.leads
         self._show_strip()
 
     def _show_strip(self) -> None:
-        from AutoPromptSAMLib.mrml.reports import SURE_COLORS
-        from AutoPromptSAMLib.session.seeds import seed_slices
+        from AutoPromptSAMLib.workbench.strips import strip_marks
 
-        segmenter, axis = self.desk.need_segmenter(), self.axis
-        expected = segmenter.expected_dice() if self.desk.page.review.leads else None
-        shown, spans = expected or segmenter.propagation(), []
-        if shown is not None and shown.axis == axis:
-            spans = (
-                [(first, last, SURE_COLORS[level]) for first, last, level, _sure in shown.sure_spans]
-                if shown.automatic
-                else [(first, last, WEAK if kind == "weak" else DONE) for first, last, kind in shown.spans]
-            )
-        seeds = seed_slices(segmenter.prompts(), segmenter.volume.geometry, axis) if segmenter.prompts() else ()
-        self.ui.stripLabel.setPixmap(strip(self._count, spans, seeds, self.desk.views.shown_index(axis)))
+        axis = self.axis
+        marks = strip_marks(self.desk.need_segmenter(), axis, self.desk.page.review.leads)
+        self.ui.stripLabel.setPixmap(strip(self._count, marks, self.desk.views.shown_index(axis)))
 
     def _enable_runs(self) -> None:
         """One run at a time; prompts go through a range, examples through one slice as well."""

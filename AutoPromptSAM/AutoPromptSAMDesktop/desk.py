@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import qt
@@ -12,31 +12,30 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from AutoPromptSAMDesktop import installing
 from AutoPromptSAMDesktop.editor import Editor
-from AutoPromptSAMDesktop.engines import Engine, engine_here
-from AutoPromptSAMDesktop.main_thread import MainThread, single_shot
+from AutoPromptSAMDesktop.main_thread import MainThread
 from AutoPromptSAMDesktop.pages import build_panels
 from AutoPromptSAMDesktop.shortcuts import Shortcuts
 from AutoPromptSAMDesktop.slice_views import SliceViews
 from AutoPromptSAMLib.errors import AutoPromptSAMError, ImageError
+from AutoPromptSAMLib.workbench import packages
+from AutoPromptSAMLib.workbench.engines import Engine, engine_here
+from AutoPromptSAMLib.workbench.timers import Timer
 
 if TYPE_CHECKING:
     from AutoPromptSAMDesktop.panel import Panel
     from AutoPromptSAMDesktop.parameters import Parameters
     from AutoPromptSAMLib.backbones import Backbone
-    from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
+    from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Message
     from AutoPromptSAMLib.mrml.placing import Placing
-    from AutoPromptSAMLib.mrml.prompt_nodes import PromptNodes
-    from AutoPromptSAMLib.prompts.file import PromptFile
     from AutoPromptSAMLib.session import Session
+    from AutoPromptSAMLib.workbench.connection import Connection
     from AutoPromptSAMLib.workbench.examples_desk import ExamplesDesk
+    from AutoPromptSAMLib.workbench.resting import Surfaces
 
 log = logging.getLogger(__name__)
-SURFACES_MS = 1000  # after the last change: making surfaces takes up to seconds
-CHANGED_MS = 300  # after the last change of the image or its transform, which comes many at a time while it is dragged
-KEEP_MS = 300  # after the last prompt: not every way to save a scene tells of it before
-ALL = ("segments", "active", "prompts", "history", "status", "propagation", "learning", "review")
+CHANGED_S = 0.3  # after the last change of the image or its transform, which comes many at a time while it is dragged
+KEEP_S = 0.3  # after the last prompt: not every way to save a scene tells of it before
 LABELS = "vtkMRMLLabelMapVolumeNode"  # a scalar volume, too
 CLIENT_ONLY = "AutoPromptSAM/ClientOnly"  # of the user's settings
 FOLDER = "AutoPromptSAM prompts"  # of the subject hierarchy
@@ -54,19 +53,17 @@ class Desk:
         self.examples: ExamplesDesk | None = None
         self.editor: Editor | None = None
         self.shown = False
-        self._session: Session | None = None
-        self._prompt_nodes: PromptNodes | None = None
+        self.connection: Connection | None = None
         self._connected: tuple[Any, ...] = ()
         self._is_far = False
-        self._dirty: set[str] = set()
+        self._surfaces: Surfaces | None = None
         self._observed: list[tuple[Any, int]] = []
         self._gui = None
-        self.thread = MainThread(self.failed, lambda: self._session is not None and self._session.is_busy)
-        self.views = SliceViews(self._moved)
+        self.thread = MainThread(self.failed, lambda: self.connection is not None and self.connection.session.is_busy)
+        self.views = SliceViews(self.thread.later, self._moved)
         self._keys, self._keys_wanted = Shortcuts(), False
-        self._surfaces = single_shot(SURFACES_MS, self.guarded(self._update_surfaces))
-        self._keep = single_shot(KEEP_MS, self.guarded(self.keep_prompts))
-        self._changed = single_shot(CHANGED_MS, self.guarded(self._image_changed))
+        self._keep = Timer(self.thread.later, KEEP_S, self.keep_prompts)
+        self._changed = Timer(self.thread.later, CHANGED_S, self._image_changed)
         self._watched: list[tuple[Any, int]] = []  # the image of the segmenter
         self.page = build_panels(self, layout)
         self._bound = self.page.bound  # now, as some of the widgets' children do not live as long as they do
@@ -82,7 +79,7 @@ class Desk:
         """The module is shown."""
         self.shown = True
         self.use_parameters(parameters)
-        if not self.ready and not installing.missing(client=self.client_only):
+        if not self.ready and not packages.missing(client=self.client_only):
             self.installed()
         self.update_tools()
 
@@ -113,10 +110,13 @@ class Desk:
         """All packages are there: load what the panels need."""
         from AutoPromptSAMLib.mrml.placing import Placing
         from AutoPromptSAMLib.workbench.examples_desk import ExamplesDesk
+        from AutoPromptSAMLib.workbench.resting import Surfaces
 
         if not self.ready:  # a client may become a machine that computes
             self.ready = True
             self.placing, self.examples = Placing(), ExamplesDesk()
+            self._surfaces = Surfaces(self.thread.later, lambda: self.segmenter, self._shows_surfaces, lambda: None)
+            self.views.begin()
         for panel in self.panels:
             panel.begin()
         self.parameters_changed()
@@ -171,14 +171,9 @@ class Desk:
     def keep_prompts(self) -> None:
         """Put the prompts into the scene, where saving finds them."""
         if self.segmenter is not None:
-            self._keep_file(self.segmenter.session.export_prompts(), self.segmenter)
+            from AutoPromptSAMLib.workbench.scene_prompts import keep_prompts
 
-    def _keep_file(self, prompts: PromptFile, segmenter: InteractiveSegmenter) -> None:
-        from AutoPromptSAMLib.mrml.persistence import SceneState, store_state
-
-        if segmenter.segmentation_node.GetScene() is not None:
-            nodes = (segmenter.volume_node, segmenter.segmentation_node)
-            store_state(slicer.mrmlScene, SceneState(prompts, {}, *nodes))
+            keep_prompts(self.segmenter)
 
     def parameters_changed(self) -> None:
         """A person, or another module, chose something else."""
@@ -200,6 +195,7 @@ class Desk:
         """Segment with the model of ``engine`` from now on."""
         self.engine = engine
         self.page.status.show_device(engine.word, engine.text)
+        self.page.status.working("")
         self.page.models.ui.deviceLabel.text = engine.text
         self.reconnect()
 
@@ -228,19 +224,14 @@ class Desk:
             parameters.segmentation = segmentation
         wanted = self._connected
         if engine.is_far:
-            self.page.status.working(_("Opening the image with the server…"))
-            self.thread.work(engine.open, lambda session: self._opened(session, wanted), self._not_opened)
+            text = _("Opening the image with the server…")
+            self.work(text, engine.open, lambda session: self._opened(session, wanted), self.failed)
         else:
             self._opened(engine.open(), wanted)
 
-    def _not_opened(self, error: BaseException) -> None:
-        self.page.status.working("")
-        self.failed(error)
-
     def _opened(self, session: Session, wanted: tuple[Any, ...]) -> None:
         """A session is there for a volume, a segmentation and a model."""
-        from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
-        from AutoPromptSAMLib.mrml.prompt_nodes import PromptNodes
+        from AutoPromptSAMLib.workbench.connection import Connection
 
         parameters, editor = self.parameters, self.editor
         if wanted != self._connected or parameters is None or editor is None:  # chosen otherwise meanwhile
@@ -249,43 +240,36 @@ class Desk:
         volume, segmentation, engine = wanted
         editor.use(volume, segmentation)
         editor.set_overwrite(parameters.overwrite)
-        try:
-            segmenter = InteractiveSegmenter(session, volume, segmentation, self.thread.call, logic=editor.logic)
-        except AutoPromptSAMError:
-            session.close(cancel=True)
-            raise
-        self._session, self.segmenter, self._is_far = session, segmenter, engine.is_far
-        self._restore(segmenter)
-        self._prompt_nodes = PromptNodes(segmenter, slicer.mrmlScene, FOLDER)
-        segmenter.changed.connect(self._on_changed)
-        segmenter.said.connect(lambda message: self.say(message.text, message.kind))
-        self.views.segmenter = segmenter
+        connection = Connection(
+            session, volume, segmentation, self.thread.call, self._refresh, self._said, editor.logic, FOLDER
+        )
+        self.connection, self.segmenter, self._is_far = connection, connection.segmenter, engine.is_far
+        self._restore(connection)
+        self.views.segmenter = self.segmenter
         if self.placing is not None:
-            self.placing.segmenter = segmenter
+            self.placing.segmenter = self.segmenter
         for event in (volume.TransformModifiedEvent, volume.ImageDataModifiedEvent):
             self._watched.append((volume, volume.AddObserver(event, lambda *_: self._changed.start())))
         self.views.show_image(volume)
         self.update_tools()
         for panel in self.panels:
-            panel.connected(segmenter)
-        for what in ALL:
-            self._on_changed(what)
+            panel.connected(self.segmenter)
+        connection.tell_all()
 
-    def _restore(self, segmenter: InteractiveSegmenter) -> None:
+    def _restore(self, connection: Connection) -> None:
         """Bring back the prompts that the scene keeps for this segmentation."""
-        from AutoPromptSAMLib.mrml.persistence import restore_states
+        from AutoPromptSAMLib.workbench.scene_prompts import kept_prompts
 
         try:
-            for state in restore_states(slicer.mrmlScene):
-                if state.segmentation_node is segmenter.segmentation_node:
-                    segmenter.session.replay(state.prompts)
+            for prompts in kept_prompts(connection.segmenter):
+                connection.restore(prompts)
         except AutoPromptSAMError as error:
             self.say(str(error), "warning")
 
     def disconnect(self) -> None:
         """Let go of the segmenter; its prompts stay in the scene."""
         self._connected = ()
-        if self.segmenter is None:
+        if self.connection is None:
             return
         self.keep_prompts()
         self._changed.stop()
@@ -296,16 +280,12 @@ class Desk:
             panel.disconnected()
         if self.placing is not None:
             self.placing.segmenter = None
-        self.views.segmenter = None
-        if self._prompt_nodes is not None:
-            self._prompt_nodes.close()
-        self.segmenter.close()
-        session = self._session
-        if session is not None and self._is_far:  # it says goodbye to its server
+        session = self.connection.close()
+        if self._is_far:  # it says goodbye to its server
             self.thread.work(lambda: session.close(cancel=True), lambda _nothing: None)
-        elif session is not None:
+        else:
             session.close(cancel=True)
-        self.segmenter = self._session = self._prompt_nodes = None
+        self.connection = self.segmenter = self.views.segmenter = None
         self.update_tools()
 
     def need_segmenter(self) -> InteractiveSegmenter:
@@ -343,23 +323,32 @@ class Desk:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _on_changed(self, what: str) -> None:
-        """Signals come many at a time: the panels are told once, at the next turn of the loop."""
-        if not self._dirty:
-            self.thread.call(self._refresh)
-        self._dirty.add(what)
+    def work(
+        self, text: str, load: Callable[[], Any], show: Callable[[Any], None], failed: Callable[[Any], None]
+    ) -> None:
+        """Run ``load`` on another thread, which ``text`` tells of; then ``show`` what it gave, or ``failed``."""
 
-    def _refresh(self) -> None:
-        dirty, self._dirty = self._dirty, set()
-        if self.segmenter is None:
-            return
-        for what in sorted(dirty):
+        def then(tell: Callable[[Any], None]) -> Callable[[Any], None]:
+            def run(result: Any) -> None:
+                self.page.status.working("")
+                tell(result)
+
+            return run
+
+        self.page.status.working(text)
+        self.thread.work(load, then(show), then(failed))
+
+    def _refresh(self, changed: Sequence[str]) -> None:
+        for what in changed:
             for panel in self.panels:
                 self.guarded(panel.refresh)(what)
-        if dirty & {"segments", "history", "review"}:
-            self._surfaces.start()
-        if "prompts" in dirty:
+        if self._surfaces is not None and {"segments", "history", "review"}.intersection(changed):
+            self._surfaces.changed()
+        if "prompts" in changed:
             self._keep.start()
+
+    def _said(self, message: Message) -> None:
+        self.say(message.text, message.kind)
 
     def _layout_changed(self) -> None:
         if self.views.are_others:
@@ -367,35 +356,26 @@ class Desk:
 
     def _image_changed(self) -> None:
         """The voxels of the image, or where they are, may be others: then all that was made of them is out of date."""
-        from AutoPromptSAMLib.mrml.volumes import volume_from_node
-        from AutoPromptSAMLib.prompts.moving import moved_with_image
+        from AutoPromptSAMLib.workbench.scene_prompts import image_change, keep_prompts
 
         segmenter = self.segmenter
-        if segmenter is None or segmenter.volume_node.GetScene() is None:
+        change = None if segmenter is None else image_change(segmenter)
+        if segmenter is None or change is None:
             return
-        now, known = volume_from_node(segmenter.volume_node), segmenter.volume
-        is_moved = not now.geometry.close_to(known.geometry)
-        if is_moved or now.digest != known.digest:
-            prompts = segmenter.session.export_prompts()
-            self.disconnect()
-            if is_moved:
-                self.views.image = None
-            if is_moved and now.geometry.shape == known.geometry.shape:
-                self._keep_file(moved_with_image(prompts, known.geometry, now.geometry), segmenter)
-            self.reconnect()
+        self.disconnect()
+        if change.is_moved:
+            self.views.image = None
+        if change.prompts is not None:
+            keep_prompts(segmenter, change.prompts)
+        self.reconnect()
 
     def _moved(self) -> None:
         """The person sees another slice."""
         if self.segmenter is not None:
-            self._on_changed("slice")
+            self.segmenter.changed("slice")
 
-    def _update_surfaces(self) -> None:
-        if self.segmenter is None or not self.segmenter.surface_shown:
-            return
-        if self.segmenter.status.phase in ("segmenting", "propagating"):
-            self._surfaces.start()
-        else:
-            self.segmenter.update_surfaces()
+    def _shows_surfaces(self) -> bool:
+        return self.segmenter is not None and self.segmenter.surface_shown
 
     def _observe(self, source: Any, event: Any, action: Callable[[], None]) -> None:
         self._observed.append((source, source.AddObserver(event, lambda *_: self.guarded(action)())))

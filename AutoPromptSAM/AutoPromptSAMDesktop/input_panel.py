@@ -27,22 +27,17 @@ class InputPanel(Panel):
     def load_sample(self) -> None:
         """Load the sample CT, fetched the first time."""
         self.ui.sampleButton.enabled = False
-        self.desk.page.status.working(_("Fetching the sample CT…"))
 
         def show(path: Any) -> None:
-            ended()
+            self.ui.sampleButton.enabled = True
             if self.desk.parameters is not None:
                 self.desk.parameters.inputVolume = sample_data.load(path)
 
         def failed(error: BaseException) -> None:
-            ended()
+            self.ui.sampleButton.enabled = True
             self.desk.failed(error)
 
-        def ended() -> None:
-            self.ui.sampleButton.enabled = True
-            self.desk.page.status.working("")
-
-        self.desk.thread.work(sample_data.fetch, show, failed)
+        self.desk.work(_("Fetching the sample CT…"), sample_data.fetch, show, failed)
 
     def add_segment(self) -> None:
         """A new segment, which becomes the active one."""

@@ -8,9 +8,11 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from AutoPromptSAMDesktop.installing import Installer, Plan, Requirement, log_path, missing, plan
+from AutoPromptSAMDesktop.application import Application
 from AutoPromptSAMDesktop.panel import Panel
 from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled
+from AutoPromptSAMLib.workbench.installing import Installer
+from AutoPromptSAMLib.workbench.packages import Plan, missing, plan
 
 if TYPE_CHECKING:
     from AutoPromptSAMDesktop.desk import Desk
@@ -23,7 +25,7 @@ class InstallPanel(Panel):
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
-        self._installer = Installer()
+        self._installer = Installer(Application())
         self._cancelled = False
         self._items: list[qt.QTableWidgetItem] = []  # the table does not keep them alive in every version
         table = self.ui.packagesTable
@@ -41,7 +43,7 @@ class InstallPanel(Panel):
 
     def begin(self) -> None:
         """Show what is missing now, or nothing when all is there."""
-        needed = bool(self._missing())
+        needed = self._missing()
         self.widget.visible = needed
         self.ui.clientOnlyCheck.checked = self.desk.client_only
         if needed:
@@ -84,13 +86,7 @@ class InstallPanel(Panel):
 
     def copy_log(self) -> None:
         """Put the log on the clipboard: that of this time, or the file's last part before anything was installed."""
-        text = self.ui.installLogText.plainText
-        if not text:
-            try:
-                text = log_path().read_text(encoding="utf-8", errors="replace")[-100_000:]
-            except OSError:
-                text = _("Nothing was installed yet.")
-        qt.QApplication.clipboard().setText(text)
+        qt.QApplication.clipboard().setText(self.ui.installLogText.plainText or self._installer.log())
 
     def _choose(self, client: bool) -> None:
         """Models run elsewhere, or here."""
@@ -100,31 +96,19 @@ class InstallPanel(Panel):
             self.widget.visible = False
             self.desk.installed()
 
-    def _missing(self) -> list[Requirement]:
-        return missing(client=self.desk.client_only)
+    def _missing(self) -> bool:
+        return bool(missing(client=self.desk.client_only))
 
     def _plan(self) -> Plan:
         return plan(self.desk.client_only)
 
     def _show_plan(self, wanted: Plan) -> None:
-        self.ui.installIntroLabel.text = _(
-            "AutoPromptSAM needs {count} packages that Slicer does not bring, a download of about {size}. They are "
-            "installed in Slicer's own Python and nowhere else."
-        ).format(count=len(wanted.requirements), size=_size(wanted.total_mb))
-        if self.desk.client_only:
-            device = _("Models run on a server; its address and token are asked for in “Models and device”.")
-        elif wanted.gpu:
-            device = _(
-                "This computer has an NVIDIA GPU: PyTorch comes with NVIDIA's libraries, and models run on the GPU."
-            )
-        else:
-            device = _("No NVIDIA GPU was found on this computer: models run on its CPU, which is slower.")
-        self.ui.installDeviceLabel.text = device
+        self.ui.installIntroLabel.text = wanted.about
+        self.ui.installDeviceLabel.text = wanted.device
         table = self.ui.packagesTable
         self._items.clear()
-        table.setRowCount(len(wanted.requirements))
-        for row, requirement in enumerate(wanted.requirements):
-            texts = (requirement.package, requirement.why, _size(requirement.about_mb), requirement.licence)
+        table.setRowCount(len(wanted.rows))
+        for row, texts in enumerate(wanted.rows):
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(text)
@@ -150,9 +134,3 @@ class InstallPanel(Panel):
     def _say(self, text: str) -> None:
         self.ui.installMessageLabel.text = text
         self.ui.installMessageLabel.visible = bool(text)
-
-
-def _size(megabytes: int) -> str:
-    if megabytes >= 1000:
-        return _("{size:.1f} GB").format(size=megabytes / 1000)
-    return _("{size} MB").format(size=megabytes)

@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from AutoPromptSAMDesktop.panel import Panel, add_row
 from AutoPromptSAMLib.errors import StorageError
+from AutoPromptSAMLib.workbench.review_texts import review_texts
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.mrml.suggestion_nodes import SuggestionNodes
@@ -137,27 +138,17 @@ class ReviewPanel(Panel):
             self._show(self.review.summary(self._axis, self._index))
 
     def _show(self, found: ReviewSummary | None) -> None:
-        ui, steps = self.ui, None if found is None else found.steps
-        ui.reviewAbout.text = found.about if found is not None else _("Nothing was looked at yet.")
+        ui, texts = self.ui, review_texts(found)
+        ui.reviewAbout.text = texts.about
         ui.unsureList.clear()
-        for row in () if found is None else found.rows:
-            text = _("Slice {index} ({position}): {percent} %").format(
-                index=row.index, position=row.position, percent=row.percent
-            )
-            add_row(ui.unsureList, text, row.index, row.text)
-        corrected = () if found is None else found.corrected
-        ui.carryButton.enabled = bool(corrected)
-        text = _("Carry {count} to the neighbours") if corrected else _("Carry to the neighbours")
-        ui.carryButton.text = text.format(count=len(corrected))
-        suggested = "" if found is None else found.suggested
-        ui.takeButton.enabled = bool(suggested)
-        ui.suggestedLabel.text = _("Suggested here: {what}").format(what=suggested) if suggested else ""
-        ui.stepBackButton.enabled = steps is not None and steps.number > 0
-        ui.stepForwardButton.enabled = steps is not None and steps.number < steps.count - 1
-        ui.stepLabel.text = "" if steps is None else f"{steps.title}. {steps.reason}"
-        ui.nextUnsureButton.enabled = found is not None and bool(found.rows)
-        for button in (ui.acceptReviewedButton, ui.exportUncertaintyButton):
-            button.enabled = found is not None
+        for text, index, tip in texts.rows:
+            add_row(ui.unsureList, text, index, tip)
+        ui.nextUnsureButton.enabled = bool(texts.rows)
+        ui.carryButton.text, ui.carryButton.enabled = texts.carry, texts.can_carry
+        ui.suggestedLabel.text, ui.takeButton.enabled = texts.suggested, bool(texts.suggested)
+        ui.stepLabel.text = texts.step
+        ui.stepBackButton.enabled, ui.stepForwardButton.enabled = texts.can_step_back, texts.can_step_forward
+        ui.acceptReviewedButton.enabled = ui.exportUncertaintyButton.enabled = texts.looked
 
     def _show_row(self, item: Any) -> None:
         self.desk.views.jump(self._axis, item.data(qt.Qt.UserRole))

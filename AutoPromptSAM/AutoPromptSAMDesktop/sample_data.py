@@ -8,9 +8,9 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from AutoPromptSAMDesktop import installing
 from AutoPromptSAMDesktop.panel import ICON_FOLDER
 from AutoPromptSAMLib.errors import AutoPromptSAMError
+from AutoPromptSAMLib.workbench import packages
 
 NAME, CATEGORY = "AutoPromptSAMSampleCT", "AutoPromptSAM"
 TITLE = "Sample CT"
@@ -35,7 +35,7 @@ def register() -> None:
 
 def fetch() -> Path:
     """The image's file, fetched once and checked; on any thread. Raises AutoPromptSAMError."""
-    if installing.missing():
+    if packages.missing():
         raise AutoPromptSAMError(_("Packages are missing; open the module AutoPromptSAM and press Install."))
     from AutoPromptSAMLib.zoo import sample_ct
 

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qt
 
+if TYPE_CHECKING:
+    from AutoPromptSAMLib.workbench.strips import Mark
+
 WIDTH = 1000  # of the picture; the label stretches it
 HEIGHT = 12
-DONE, WEAK, SEED = "#4CAF7D", "#FDE725", "#FFFFFF"
+COLORS = {"done": "#4CAF7D", "weak": "#FDE725", "seed": "#FFFFFF"}
 BACKGROUND = "#2B3138"
 
 
-def strip(count: int, spans: Iterable[tuple[int, int, str]], seeds: Iterable[int], shown: int) -> Any:
-    """A pixmap of ``count`` slices: ``spans`` (first, last, colour), white for ``seeds``, a line at ``shown``."""
+def strip(count: int, marks: Iterable[Mark], shown: int) -> Any:
+    """A pixmap of ``count`` slices with their ``marks``, and a line at ``shown``."""
+    from AutoPromptSAMLib.mrml.reports import SURE_COLORS
+
     picture = qt.QPixmap(WIDTH, HEIGHT)
     picture.fill(qt.QColor(BACKGROUND))
     painter = qt.QPainter(picture)
     step = WIDTH / max(count, 1)
-    for first, last, color in spans:
-        painter.fillRect(int(first * step), 2, max(int((last - first + 1) * step), 1), HEIGHT - 4, qt.QColor(color))
-    for index in seeds:
-        painter.fillRect(int(index * step), 0, max(int(step), 4), HEIGHT, qt.QColor(SEED))
+    for mark in marks:
+        color = SURE_COLORS[mark.level] if mark.kind == "sure" else COLORS[mark.kind]
+        top, least = (0, 4) if mark.kind == "seed" else (2, 1)
+        width = max(int((mark.last - mark.first + 1) * step), least)
+        painter.fillRect(int(mark.first * step), top, width, HEIGHT - 2 * top, qt.QColor(color))
     painter.fillRect(int((shown + 0.5) * step) - 1, 0, 3, HEIGHT, qt.QColor("#F34A33"))
     painter.end()
     return picture

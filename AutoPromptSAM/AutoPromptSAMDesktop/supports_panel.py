@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -187,22 +188,13 @@ class SupportsPanel(Panel):
         """Run ``load`` on another thread; the panel waits for it."""
         self._busy = True
         self._enable()
-        self.desk.page.status.working(text)
 
-        def ended() -> None:
+        def ended(tell: Callable[[Any], None], result: Any) -> None:
             self._busy = False
             self._enable()
-            self.desk.page.status.working("")
+            tell(result)
 
-        def done(found: Any) -> None:
-            ended()
-            show(found)
-
-        def failed(error: BaseException) -> None:
-            ended()
-            self.desk.failed(error)
-
-        self.desk.thread.work(load, done, failed)
+        self.desk.work(text, load, partial(ended, show), partial(ended, self.desk.failed))
 
     # -- objects ------------------------------------------------------------------------------------------------------
 

@@ -70,6 +70,12 @@ def restore_states(scene: slicer.vtkMRMLScene) -> list[SceneState]:
     return [_read(node) for node in _text_nodes(scene)]
 
 
+def forget_states(scene: slicer.vtkMRMLScene) -> None:
+    """Take everything that ``store_state`` put into a scene out of it again."""
+    for node in _text_nodes(scene):
+        scene.RemoveNode(node)
+
+
 def save_scene(scene: slicer.vtkMRMLScene, path: str | os.PathLike[str]) -> None:
     """Write a scene with all its data to a .mrb file, whole or not at all; StorageError when that fails."""
     path = Path(path)

@@ -16,12 +16,18 @@ from trame_slicer.core import SlicerApp
 from vtkmodules.vtkCommonCore import vtkObject
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, ImageError
+from AutoPromptSAMLib.files.downloads import Downloads
+from AutoPromptSAMLib.files.folders import AllowedFolders
+from AutoPromptSAMLib.files.uploads import Uploads
+from AutoPromptSAMLib.mrml.persistence import forget_states
+from AutoPromptSAMLib.mrml.segments import create_segmentation
+from AutoPromptSAMLib.mrml.volumes import geometry_from_node, volume_to_node
+from AutoPromptSAMLib.session.opening import local_session
 from AutoPromptSAMLib.web.bars import StatusBar, TopBar
 from AutoPromptSAMLib.web.exporting import Exporting
-from AutoPromptSAMLib.web.files import AllowedFolders
 from AutoPromptSAMLib.web.keeping import Keeping
 from AutoPromptSAMLib.web.models_panel import ModelsPanel
-from AutoPromptSAMLib.web.opening import START, Opening
+from AutoPromptSAMLib.web.opening import Opening
 from AutoPromptSAMLib.web.overlays import Overlays, shortcut_state
 from AutoPromptSAMLib.web.panel import Panel
 from AutoPromptSAMLib.web.prompts_panel import PromptsPanel
@@ -31,19 +37,19 @@ from AutoPromptSAMLib.web.segments_panel import SegmentsPanel
 from AutoPromptSAMLib.web.state import INITIAL
 from AutoPromptSAMLib.web.supports_gallery import SupportsGallery
 from AutoPromptSAMLib.web.supports_panel import SupportsPanel
+from AutoPromptSAMLib.web.templates import page
 from AutoPromptSAMLib.web.theme import MODULE, VUETIFY
-from AutoPromptSAMLib.web.tools import OPTIONS, Tools
-from AutoPromptSAMLib.web.uploads import Downloads, Uploads
+from AutoPromptSAMLib.web.tools import Tools
 from AutoPromptSAMLib.web.views import Views
+from AutoPromptSAMLib.workbench.connection import Connection
+from AutoPromptSAMLib.workbench.opening import image_text
 from AutoPromptSAMLib.workbench.shortcuts import Keys
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.backbones import Backbone
     from AutoPromptSAMLib.geometry import Volume
     from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Message
-    from AutoPromptSAMLib.mrml.prompt_nodes import PromptNodes
     from AutoPromptSAMLib.prompts.file import PromptFile
-    from AutoPromptSAMLib.session.local import LocalSession
 
 log = logging.getLogger(__name__)
 UPLOAD_LIMIT = 8 << 30  # bytes: a choice, above every CT
@@ -64,14 +70,11 @@ class WebApp:
         editor = self.slicer_app.segmentation_editor
         # It would make or remove all surfaces after each edit; the segmenter knows which changed, the views when.
         editor.segmentation_modified.disconnect(editor._on_segmentation_modified)
-        self.segmenter: InteractiveSegmenter | None = None
         self._backbone: Backbone | None = None
-        self._session: LocalSession | None = None
-        self._prompt_nodes: PromptNodes | None = None
+        self._connection: Connection | None = None  # once there are an image and a model
         self._nodes: tuple[Any, Any] | None = None  # of the image and its segmentation
         self._others: Sequence[Any] = ()  # nodes that came with them in a scene
         self._prompts: PromptFile | None = None  # of a scene, for the segmenter to come
-        self._dirty: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self.state.update({**INITIAL, **shortcut_state()})
         self.state.trame__title = "AutoPromptSAM"
@@ -100,10 +103,19 @@ class WebApp:
             self.review,
         )  # fmt: skip
 
+    @property
+    def segmenter(self) -> InteractiveSegmenter | None:
+        """That of the image, None until there are an image and a model."""
+        return None if self._connection is None else self._connection.segmenter
+
     def say(self, text: str, kind: Literal["info", "warning", "error"] = "info") -> None:
         """Show the person a sentence."""
         with self.state:
             self.overlays.say(text, kind)
+
+    def pass_on(self, message: Message) -> None:
+        """Show the person what somebody below has to say."""
+        self.say(message.text, message.kind)
 
     def guarded(self, action: Callable[..., Any]) -> Callable[..., Any]:
         """``action``, whose errors of ours are shown to the person instead of raised."""
@@ -120,13 +132,12 @@ class WebApp:
 
     def call(self, function: Callable[[], None]) -> None:
         """Run ``function`` on the event loop, from any thread, and show what it changed."""
-
-        def run() -> None:
-            with self.state:
-                self.guarded(function)()
-
         if self.loop is not None and not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(run)
+            self.loop.call_soon_threadsafe(self._showing, function)
+
+    def later(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
+        """Run ``function`` on the event loop so many seconds from now; what is returned calls that off."""
+        return (lambda: None) if self.loop is None else self.loop.call_later(seconds, self._showing, function).cancel
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Start ``work`` on the event loop; what it does not expect is logged and told."""
@@ -153,9 +164,6 @@ class WebApp:
         self, volume: Volume, name: str | None = None, source: str | None = None, series: str | None = None
     ) -> None:
         """Replace the image by ``volume``; ``source`` and ``series`` say where it came from."""
-        from AutoPromptSAMLib.mrml.segments import create_segmentation
-        from AutoPromptSAMLib.mrml.volumes import volume_to_node
-
         self.close_image(source, series)
         node = volume_to_node(volume, self.slicer_app.scene, name)
         node.CreateDefaultDisplayNodes()
@@ -165,14 +173,10 @@ class WebApp:
         self, node: Any, segmentation: Any, others: Sequence[Any] = (), prompts: PromptFile | None = None
     ) -> None:
         """Show a volume node and its segmentation; ``others`` go with them. ``prompts``: by segment id."""
-        from AutoPromptSAMLib.mrml.volumes import geometry_from_node
-
         self._nodes, self._others, self._prompts = (node, segmentation), others, prompts
         self.slicer_app.segmentation_editor.set_active_segmentation(segmentation, node)
         geometry = geometry_from_node(node)
-        sides = " × ".join(f"{side:.3g}" for side in geometry.spacing)
-        about = " × ".join(map(str, geometry.shape[::-1])) + f" voxels of {sides} mm"
-        self.state.update({"image_name": node.GetName(), "image_about": about, "has_image": True})
+        self.state.update({"image_name": node.GetName(), "image_about": image_text(geometry), "has_image": True})
         for panel in self.panels:
             panel.shown(node, geometry)
         self._connect()
@@ -195,77 +199,50 @@ class WebApp:
             if self._nodes is not None:
                 self.state.update({"phase": "embedding", "status": "Waiting for the model…"})
             return
-        from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
-        from AutoPromptSAMLib.mrml.prompt_nodes import PromptNodes
-        from AutoPromptSAMLib.session.opening import local_session
-
-        self._session = local_session(self._backbone)
-        self.segmenter = InteractiveSegmenter(
-            self._session,
+        self._connection = Connection(
+            local_session(self._backbone),
             *self._nodes,
-            call=self.call,
-            logic=self.slicer_app.segmentation_editor.editor_logic,
+            self.call,
+            self._refresh,
+            self.pass_on,
+            self.slicer_app.segmentation_editor.editor_logic,
         )
-        self._prompt_nodes = PromptNodes(self.segmenter, self.slicer_app.scene)
-        self.segmenter.changed.connect(self._on_changed)
-        self.segmenter.said.connect(self._on_said)
         if self._prompts is not None:
-            self.guarded(self.segmenter.session.replay)(self._prompts)
+            self.guarded(self._connection.restore)(self._prompts)
             self._prompts = None
-            self.segmenter.changed("prompts")
         self.state.tools_ready = True
         for panel in self.panels:
-            panel.connected(self.segmenter)
-        for what in ("segments", "active", "prompts", "history", "status", "propagation", "learning", "review"):
-            self._on_changed(what)
+            panel.connected(self._connection.segmenter)
+        self._connection.tell_all()
 
     def _disconnect(self) -> None:
         self.tools.placing.segmenter = None
-        if self._prompt_nodes is not None:
-            self._prompt_nodes.close()
-            self._prompt_nodes = None
         self.review.disconnect()
-        self.keeping.disconnect()
-        if self.segmenter is not None:
-            self.segmenter.close()
-        if self._session is not None:
-            self._session.close(cancel=True)
-        self.segmenter = self._session = None
+        self.keeping.keeper.disconnect()
+        if self._connection is not None:
+            self._connection.close().close(cancel=True)
+        self._connection = None
         self.state.tools_ready = False
 
     def close_image(self, source: str | None, series: str | None = None) -> None:
         """Let go of the image and its segments; ``source`` is where the next one comes from."""
-        from AutoPromptSAMLib.mrml.persistence import ATTRIBUTE
-
-        self.keeping.image_changes(source, series)
+        self.keeping.keeper.image_changes(source, series)
         self._disconnect()
         scene = self.slicer_app.scene
         for node in (*(self._nodes or ()), *self._others):
             scene.RemoveNode(node)
-        for number in reversed(range(scene.GetNumberOfNodesByClass("vtkMRMLTextNode"))):
-            text = scene.GetNthNodeByClass(number, "vtkMRMLTextNode")
-            if text.GetAttribute(
-                ATTRIBUTE
-            ):  # the prompts, left by an exported scene: the next one is not to have them
-                scene.RemoveNode(text)
+        forget_states(scene)  # left by an exported scene: the next one is not to have them
         self._nodes, self._others = None, ()
         self.state.update({"has_image": False, "segments": [], "prompts": [], "active_segment": "", "cursor": None})
 
-    def _on_changed(self, what: str) -> None:
-        """Signals come many at a time: the page is told once, at the next turn of the loop."""
-        if not self._dirty and self.loop is not None:
-            self.loop.call_soon(self._refresh)
-        self._dirty.add(what)
-
-    def _refresh(self) -> None:
-        dirty, self._dirty = self._dirty, set()
+    def _showing(self, function: Callable[[], None]) -> None:
         with self.state:
-            for what in sorted(dirty):
-                for panel in self.panels:
-                    panel.refresh(what)
+            self.guarded(function)()
 
-    def _on_said(self, message: Message) -> None:
-        self.say(message.text, message.kind)
+    def _refresh(self, changed: Sequence[str]) -> None:
+        for what in changed:
+            for panel in self.panels:
+                panel.refresh(what)
 
     def _bind_keys(self) -> Keys:
         keys = Keys()
@@ -322,7 +299,7 @@ class WebApp:
                 self.layout = layout
                 with html.Div(classes="aps-view"):
                     self.views.build()
-                html.Div(OPTIONS + START, classes="aps-contents")
+                html.Div(page("tool_options") + page("start"), classes="aps-contents")
                 self.overlays.build()
             with html.Aside(classes="aps-side"):
                 for panel in (self.segments, self.prompts, self.propagate, self.supports, self.review):

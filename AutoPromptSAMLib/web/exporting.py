@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError
 from AutoPromptSAMLib.web.panel import Panel
+from AutoPromptSAMLib.web.templates import page
 
 if TYPE_CHECKING:
+    from AutoPromptSAMLib.files.downloads import Downloads
     from AutoPromptSAMLib.web.app import WebApp
-    from AutoPromptSAMLib.web.uploads import Downloads
 
 FORMATS = (
     (".seg.nrrd", "Segmentation", "Names, colours and voxels, for 3D Slicer and others", "mdi-layers-outline"),
@@ -20,30 +23,15 @@ FORMATS = (
 )
 
 
-def _rows() -> str:
-    return "".join(
-        f"""<button class="aps-export" data-testid="export-{suffix.lstrip(".").replace(".", "-")}"
-          :disabled="!!exporting"
-        onclick="apsFiles.download('{suffix}')"><v-icon size="24">{icon}</v-icon>
-        <span><b>{title}</b> <small>{suffix}</small><br/>{text}</span></button>"""
-        for suffix, title, text, icon in FORMATS
-    )
+def _button(suffix: str, title: str, text: str, icon: str) -> str:
+    id = suffix.lstrip(".").replace(".", "-")
+    return page("export_format", id=id, suffix=suffix, title=title, text=text, icon=icon)
 
 
 class Exporting(Panel):
     """A dialog with one button a format."""
 
-    template = f"""
-<v-dialog v-model="export_open" max-width="520">
-  <div class="aps-dialog" data-testid="export-dialog" role="dialog" aria-label="Export">
-    <header class="aps-head"><h2>Export</h2><span class="aps-spring"></span>
-      <button class="aps-icon" data-testid="export-close" aria-label="Close" @click="export_open = false">
-        <v-icon>mdi-close</v-icon></button></header>
-    {_rows()}
-    <p v-if="exporting" class="aps-note" data-testid="exporting">{{{{ exporting }}}}</p>
-  </div>
-</v-dialog>
-"""
+    template = page("export", formats="".join(_button(*known) for known in FORMATS))
 
     def __init__(self, app: WebApp, downloads: Downloads) -> None:
         super().__init__(app)
@@ -60,19 +48,34 @@ class Exporting(Panel):
 
         if suffix not in [known for known, *_ in FORMATS]:
             return None
+
+        def prepare(path: Path) -> Callable[[], None]:
+            return prepare_export(self.app.need_segmenter(), path, {"model": self.state.model})
+
+        name = f"{self.state.image_name or 'segmentation'}{suffix}"
+        id = await self.write(name, prepare, "exporting", f"Writing the {suffix} file…")
+        if id is not None:
+            with self.state:
+                self.state.export_open = False
+        return id
+
+    async def write(
+        self, name: str, prepare: Callable[[Path], Callable[[], object]], busy: str, text: str
+    ) -> str | None:
+        """Write a file for the browser; the one-time id to fetch it with, None when it cannot be written.
+
+        ``prepare`` gets its path and returns what writes it, on a thread; the page has ``text`` in its state ``busy``
+        meanwhile. What goes wrong is told.
+        """
         with self.state:
-            self.state.exporting = f"Writing the {suffix} file…"
+            self.state[busy] = text
         try:
-            segmenter = self.app.need_segmenter()
-            path = self.downloads.path_for(f"{self.state.image_name or 'segmentation'}{suffix}")
-            write = prepare_export(segmenter, path, {"model": self.state.model})
-            await asyncio.to_thread(write)
+            path = self.downloads.path_for(name)
+            await asyncio.to_thread(prepare(path))
         except AutoPromptSAMError as error:
-            self.app.say(str(error), "error")
+            self.tell(error)
             return None
         finally:
             with self.state:
-                self.state.exporting = ""
-        with self.state:
-            self.state.export_open = False
+                self.state[busy] = ""
         return self.downloads.offer(path)

@@ -3,105 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import time
-from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from AutoPromptSAMLib.errors import AutoPromptSAMError, ImageError
-from AutoPromptSAMLib.web.files import AllowedFolders, Opened, list_series
+from AutoPromptSAMLib.files.folders import AllowedFolders
+from AutoPromptSAMLib.files.opened import Opened, list_series
+from AutoPromptSAMLib.files.uploads import Uploads
+from AutoPromptSAMLib.mrml.autosave import SAMPLE
 from AutoPromptSAMLib.web.panel import Panel
-from AutoPromptSAMLib.web.uploads import Uploads
+from AutoPromptSAMLib.web.templates import page
+from AutoPromptSAMLib.workbench.opening import may_be_labels, work_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from AutoPromptSAMLib.errors import AutoPromptSAMError
     from AutoPromptSAMLib.geometry import Volume
     from AutoPromptSAMLib.web.app import WebApp
-
-SAMPLE = "sample"
-START = """
-<div v-if="!has_image" class="aps-start" data-testid="start">
-  <div class="aps-start-card">
-    <v-icon size="40" color="primary">mdi-star-four-points-outline</v-icon>
-    <h1>Draw one box. Get the organ.</h1>
-    <p>Drop an image here, or choose one: NIfTI, NRRD, MetaImage, a DICOM folder or zip, PNG, JPEG, TIFF, or a Slicer
-      scene.</p>
-    <template v-if="!opening">
-      <div class="aps-start-buttons">
-        <button class="aps-button aps-primary" data-testid="start-open" @click="trigger('open_dialog')">
-          <v-icon size="18">mdi-folder-open-outline</v-icon> Open an image</button>
-        <button class="aps-button" data-testid="start-sample" @click="trigger('open_sample')">
-          <v-icon size="18">mdi-human</v-icon> Try the sample CT</button>
-      </div>
-      <div v-if="unfinished.length" class="aps-unfinished">
-        <h3>Go on where you were</h3>
-        <button v-for="w in unfinished" :key="w.folder" class="aps-button" data-testid="resume" :disabled="!w.there"
-          @click="trigger('open_unfinished', [w.folder])"><v-icon size="18">mdi-history</v-icon>
-          <span><b>{{ w.name }}</b> · {{ w.about }}</span></button>
-      </div>
-    </template>
-    <div v-else class="aps-opening" data-testid="opening"><div class="aps-bar aps-bar-endless"><span></span></div>
-      {{ opening }}</div>
-    <small>Everything stays on this machine. Research software, not a medical device.</small>
-  </div>
-</div>
-"""
 
 
 class Opening(Panel):
     """What may be opened, and how it gets here."""
 
-    template = """
-<v-dialog v-model="open_open" max-width="620">
-  <div class="aps-dialog" data-testid="open-dialog" role="dialog" aria-label="Open">
-    <header class="aps-head"><h2>Open</h2><span class="aps-spring"></span>
-      <button class="aps-icon" data-testid="open-close" aria-label="Close" @click="open_open = false">
-        <v-icon>mdi-close</v-icon></button></header>
-    <div class="aps-drop"><p>Drop files or a folder anywhere on the page, or</p>
-      <div class="aps-start-buttons">
-        <label class="aps-button aps-primary"><v-icon size="18">mdi-file-outline</v-icon> Choose files
-          <input type="file" multiple data-testid="open-files" onchange="apsFiles.picked(this)"/></label>
-        <label class="aps-button"><v-icon size="18">mdi-folder-outline</v-icon> Choose a DICOM folder
-          <input type="file" webkitdirectory data-testid="open-folder" onchange="apsFiles.picked(this)"/></label>
-        <label v-if="tools_ready" class="aps-button"><v-icon size="18">mdi-layers-plus</v-icon>
-          Add segments
-          <input type="file" data-testid="open-segments" onchange="apsFiles.picked(this, 'segments')"/></label>
-        <button class="aps-button" data-testid="open-sample" @click="open_open = false; trigger('open_sample')">
-          <v-icon size="18">mdi-human</v-icon> Sample CT</button>
-      </div>
-      <p class="aps-note">An image replaces the present one. Segments (.seg.nrrd or a label map) and prompts (.json)
-        are added to it.</p>
-    </div>
-    <template v-if="unclear"><h3>{{ unclear }} lies on the voxels of the open image. What is it?</h3>
-      <div class="aps-start-buttons">
-        <button class="aps-button aps-primary" data-testid="open-as-segments" @click="trigger('open_as', [true])">
-          A label map: add its segments</button>
-        <button class="aps-button" data-testid="open-as-image" @click="trigger('open_as', [false])">
-          Another image: open it instead</button></div></template>
-    <template v-if="series.length"><h3>Which series?</h3>
-      <ul class="aps-list"><li v-for="s in series" :key="s.uid" class="aps-row" data-testid="open-series" tabindex="0"
-        @click="trigger('open_series', [s.uid])" @keydown.enter="trigger('open_series', [s.uid])">
-        <v-icon size="18">mdi-layers-outline</v-icon><span class="aps-name">{{ s.description || s.uid }}</span>
-        <span class="aps-ml">{{ s.modality }} · {{ s.slices }} files</span></li></ul></template>
-    <template v-if="folder.path"><h3>On this machine</h3>
-      <div class="aps-note">{{ folder.path }}
-        <button v-if="folder.dicom" class="aps-link" data-testid="open-dicom"
-          @click="trigger('open_file', [folder.path])">
-          Open as DICOM</button></div>
-      <ul class="aps-list aps-folder">
-        <li v-if="folder.parent" class="aps-row" tabindex="0" @click="trigger('open_list', [folder.parent])"
-          @keydown.enter="trigger('open_list', [folder.parent])"><v-icon size="18">mdi-arrow-up</v-icon>
-          <span class="aps-name">up</span></li>
-        <li v-for="f in folder.folders" :key="f" class="aps-row" tabindex="0" @click="trigger('open_list', [f])"
-          @keydown.enter="trigger('open_list', [f])"><v-icon size="18">mdi-folder-outline</v-icon>
-          <span class="aps-name">{{ f.split(/[/\\\\]/).pop() }}</span></li>
-        <li v-for="f in folder.files" :key="f" class="aps-row" data-testid="open-file" tabindex="0"
-          @click="trigger('open_file', [f])" @keydown.enter="trigger('open_file', [f])">
-          <v-icon size="18">mdi-file-outline</v-icon><span class="aps-name">{{ f.split(/[/\\\\]/).pop() }}</span></li>
-      </ul></template>
-  </div>
-</v-dialog>
-"""
+    template = page("open")
 
     def __init__(self, app: WebApp, uploads: Uploads, folders: AllowedFolders) -> None:
         super().__init__(app)
@@ -165,22 +91,15 @@ class Opening(Panel):
 
     def on_open_unfinished(self, folder: str) -> None:
         """Go on with work that was not finished."""
-        for work in self.app.keeping.unfinished():
+        for work in self.app.keeping.keeper.unfinished():
             if str(work.folder) == folder:
                 path = Path(work.source)
                 self.app.spawn(self.open_sample() if work.source == SAMPLE else self._open_image(path, work.series))
 
     def show_unfinished(self) -> None:
         """List on the start page what can be gone on with."""
-        self.state.unfinished = [
-            {
-                "folder": str(work.folder),
-                "name": "Sample CT" if work.source == SAMPLE else Path(work.source).name,
-                "about": f"{len(work.segments)} segments, {_ago(time.time() - work.time)}",
-                "there": work.source_is_there,
-            }
-            for work in self.app.keeping.unfinished()[:3]
-        ]
+        works = self.app.keeping.keeper.unfinished()[:3]
+        self.state.unfinished = [asdict(row) for row in work_rows(works)]
 
     async def open_path(self, path: Path) -> None:
         """Open an image, a DICOM folder, an archive of one, a scene, segments or prompts."""
@@ -242,7 +161,8 @@ class Opening(Panel):
         from AutoPromptSAMLib.images import load_volume
 
         def show(volume: Volume) -> None:
-            if ask and self._may_be_labels(volume):
+            present = None if self.app.segmenter is None else self.app.segmenter.volume
+            if ask and may_be_labels(volume, present):
                 self._forget_questions()
                 self._unclear = (path, volume)
                 self.state.update({"unclear": path.name, "open_open": True})
@@ -253,90 +173,21 @@ class Opening(Panel):
 
         await self._loading(f"Opening {path.name}…", lambda: load_volume(path, series), show)
 
-    def _may_be_labels(self, volume: Volume) -> bool:
-        present = None if self.app.segmenter is None else self.app.segmenter.volume
-        return (
-            present is not None
-            and not volume.is_colour
-            and volume.array.dtype.kind in "bui"
-            and volume.geometry.close_to(present.geometry)
-        )
-
     def _show_scene(self, path: Path) -> None:
         """Show the image and the segments of a scene, with the prompts that it keeps."""
-        from AutoPromptSAMLib.mrml.persistence import open_scene, restore_states
-        from AutoPromptSAMLib.mrml.segments import create_segmentation
-        from AutoPromptSAMLib.mrml.volumes import geometry_from_node
+        from AutoPromptSAMLib.mrml.scene_reading import read_scene
 
-        scene = self.app.slicer_app.scene
-        before = set(_nodes(scene))
-        new: list[Any] = []
-        try:  # what is open stays open until there is something to show instead
-            try:
-                open_scene(scene, path, clear=False)  # clearing would take the views' nodes away
-            finally:
-                new += (node for node in _nodes(scene) if node not in before)
-            state = next((found for found in restore_states(scene) if found.volume_node in new), None)
-            volume = state.volume_node if state else _first(new, "vtkMRMLScalarVolumeNode")
-            if volume is None:
-                raise ImageError(f"{path.name} holds no image; open a scene with a volume.")
-            geometry_from_node(volume)
-        except AutoPromptSAMError:
-            for node in new:
-                scene.RemoveNode(node)
-            raise
+        found = read_scene(self.app.slicer_app.scene, path)  # what is open stays open until there is something to show
         self.app.close_image(None)
-        for node in new if state else ():
-            if node.IsA("vtkMRMLMarkupsNode") and node.GetScene() is not None:  # the prompts, shown in our own way
-                scene.RemoveNode(node)
-        segmentation = state.segmentation_node if state else _first(new, "vtkMRMLSegmentationNode")
-        segmentation = segmentation or create_segmentation(volume)
-        kept = [node for node in new if node.GetScene() is not None and node not in (volume, segmentation)]
-        self.app.show_nodes(volume, segmentation, kept, state.prompts if state else None)
+        self.app.show_nodes(found.volume_node, found.segmentation_node, found.others, found.prompts)
 
     async def _loading(self, text: str, load: Callable[[], Any], show: Callable[[Any], None]) -> None:
-        """Run ``load`` on a thread and ``show`` with what it gave; say what goes wrong."""
+        """``load``, one at a time."""
         if self.state.opening:
             self.app.say("An image is still being opened; open the next one when it is there.", "warning")
-            return
-        with self.state:
-            self.state.opening = text
-        loaded: list[Any] = []
-        try:
-            loaded.append(await asyncio.to_thread(load))
-        except AutoPromptSAMError as error:
-            self._say_wrong(error)
-        finally:
-            with self.state:
-                self.state.opening = ""
-        if loaded:
-            with self.state:
-                try:
-                    show(loaded[0])
-                except AutoPromptSAMError as error:
-                    self._say_wrong(error)
+        else:
+            await self.load("opening", text, load, show)
 
-    def _say_wrong(self, error: AutoPromptSAMError) -> None:
-        # A person knows the name of what they dropped, not where it was put here.
-        inside = re.escape(str(self.uploads.folder)) + r"[/\\][^/\\]+[/\\](files|unpacked)[/\\]"
-        self.app.say(re.sub(inside, "", str(error)), "error")
-
-
-def _first(nodes: Iterable[Any], kind: str) -> Any:
-    """The first node of a class that is no label map; None without."""
-    return next((n for n in nodes if n.IsA(kind) and not n.IsA("vtkMRMLLabelMapVolumeNode")), None)
-
-
-def _nodes(scene: Any) -> list[Any]:
-    """What a scene file brings: no views, and nothing that there is only one of."""
-    count = scene.GetNumberOfNodes()
-    nodes = [scene.GetNthNode(number) for number in range(count)]
-    return [node for node in nodes if node.IsA("vtkMRMLDisplayableNode") or node.IsA("vtkMRMLTextNode")]
-
-
-def _ago(seconds: float) -> str:
-    for size, word in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= size:
-            count = int(seconds // size)
-            return f"{count} {word}{'s' if count > 1 else ''} ago"
-    return "just now"
+    def tell(self, error: AutoPromptSAMError) -> None:
+        """Say what went wrong: a person knows the name of what they dropped, not where it was put here."""
+        self.app.say(self.uploads.named(str(error)), "error")

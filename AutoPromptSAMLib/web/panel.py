@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trame.widgets import html
+
+from AutoPromptSAMLib.errors import AutoPromptSAMError
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.geometry import VolumeGeometry
@@ -41,3 +46,32 @@ class Panel:
 
     def refresh(self, what: str) -> None:
         """Something of the segmenter changed: "segments", "active", "prompts", "history", "status", "propagation"."""
+
+    async def load(self, busy: str, text: str, load: Callable[[], Any], show: Callable[[Any], None]) -> None:
+        """Run ``load`` on a thread and ``show`` with what it gave, and tell what goes wrong.
+
+        The page has ``text`` in its state ``busy`` meanwhile.
+        """
+        with self.state:
+            self.state[busy] = text
+        try:
+            loaded = await asyncio.to_thread(load)
+            with self.state:
+                show(loaded)
+        except AutoPromptSAMError as error:
+            self.tell(error)
+        finally:
+            with self.state:
+                self.state[busy] = ""
+
+    def tell(self, error: AutoPromptSAMError) -> None:
+        """Say what went wrong."""
+        self.app.say(str(error), "error")
+
+
+def for_page(row: Any) -> dict[str, Any]:
+    """A row (a dataclass) as the page has it, which calls a colour as CSS does."""
+    values = asdict(row)
+    if "colour" in values:
+        values["color"] = values.pop("colour")
+    return values

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from AutoPromptSAMLib.web.panel import Panel
+from AutoPromptSAMLib.web.templates import page
 from AutoPromptSAMLib.workbench.prompt_rows import PromptRow, prompt_row
 
 ICONS = {"box": "mdi-selection", "doodle": "mdi-draw", "mask": "mdi-texture-box"}
@@ -13,37 +14,7 @@ ICONS = {"box": "mdi-selection", "doodle": "mdi-draw", "mask": "mdi-texture-box"
 class PromptsPanel(Panel):
     """Rows in the order in which prompts were given."""
 
-    template = """
-<section class="aps-section aps-prompts" aria-label="Prompts">
-  <header class="aps-head"><h2>Prompts</h2><span class="aps-count">{{ prompts.length || '' }}</span>
-    <span class="aps-spring"></span>
-    <select v-if="segments.length > 1 && active_segment" data-testid="prompt-mask"
-      aria-label="Take over from a segment" title="Take over what another segment has on this slice"
-      @change="trigger('prompt_mask', [$event.target.value]); $event.target.value = ''">
-      <option value="">From segment…</option>
-      <option v-for="s in segments.filter((s) => s.id !== active_segment)" :key="s.id" :value="s.id">
-        {{ s.name }}</option>
-    </select>
-    <button class="aps-link" v-if="prompts.length" data-testid="prompts-clear" @click="trigger('prompts_clear')">
-      Remove all</button>
-  </header>
-  <ul class="aps-list" data-testid="prompt-list">
-    <li v-for="p in prompts" :key="p.id" class="aps-row" data-testid="prompt-row" :data-prompt="p.id" tabindex="0"
-      :data-kind="p.kind" :title="'Show it: ' + p.text" @click="trigger('slice_jump', [p.view, p.slice])"
-      @keydown.enter="trigger('slice_jump', [p.view, p.slice])">
-      <v-icon size="18" :class="'aps-sign-' + p.sign">{{ p.icon }}</v-icon>
-      <span class="aps-name">{{ p.text }}</span>
-      <span class="aps-ml">{{ p.view }} {{ p.slice }}</span>
-      <span class="aps-source" :title="p.source">
-        <v-icon size="15">{{ p.person ? 'mdi-account-outline' : 'mdi-auto-fix' }}</v-icon>
-        <span v-if="!p.person">{{ p.source }}</span></span>
-      <button class="aps-icon aps-off" data-testid="prompt-remove" :aria-label="'Remove ' + p.text" title="Remove"
-        @click.stop="trigger('prompt_remove', [p.id])"><v-icon size="18">mdi-close</v-icon></button>
-    </li>
-    <li v-if="tools_ready && !prompts.length" class="aps-empty">Draw a box around the object, or click on it.</li>
-  </ul>
-</section>
-"""
+    template = page("prompts")
 
     def refresh(self, what: str) -> None:
         """Show the list anew."""

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from AutoPromptSAMLib.errors import AutoPromptSAMError
 from AutoPromptSAMLib.mrml.uncertainty_nodes import COLORS
 from AutoPromptSAMLib.web.panel import Panel
-from AutoPromptSAMLib.web.review_templates import PANEL
+from AutoPromptSAMLib.web.templates import SHOWN, page
 from AutoPromptSAMLib.workbench.prompt_rows import VIEWS
 from AutoPromptSAMLib.workbench.review_desk import ReviewDesk
-from AutoPromptSAMLib.workbench.shortcuts import hint
+from AutoPromptSAMLib.workbench.segment_rows import active_segment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
     from AutoPromptSAMLib.mrml.suggestion_nodes import SuggestionNodes
     from AutoPromptSAMLib.web.app import WebApp
 
-KEYS = {
-    "RUN": "review:run",
-    "NEXT": "examples:unsure",
-    "ACCEPT": "examples:accept",
-    "OVERLAY": "review:overlay",
-    "TAKE": "review:take",
-    "REFINE_ONE": "review:refine-one",
-    "REFINE": "review:refine",
-    "BACK": "review:back",
-    "FORWARD": "review:forward",
-}
+# Whether there is something to look at: a segment with voxels, and nothing that has to end before.
+READY = "(tools_ready && segments.some((s) => s.id === active_segment && s.ml !== '–') && !examples_learning)"
 NOTHING: dict[str, Any] = {
     "review_ran": False, "review_about": "", "review_rows": [], "review_corrected": [], "review_changed": 0,
     "review_suggested": "", "review_steps": None,
@@ -38,6 +31,8 @@ NOTHING: dict[str, Any] = {
 
 class ReviewPanel(Panel):
     """Works on the active segment, along the slices and in the range that the page works in."""
+
+    template = page("review", shown=SHOWN, ready=READY, gradient=f"linear-gradient(to right, {', '.join(COLORS)})")
 
     def __init__(self, app: WebApp) -> None:
         super().__init__(app)
@@ -50,14 +45,6 @@ class ReviewPanel(Panel):
         self.state.change("review_surface", "guide")(lambda **_: self._show_surface())
         self.state.change("review_suggest", "guide")(lambda **_: self._show_suggestions())
         self.state.change("propagate_view", *(f"view_{view}" for view in VIEWS))(lambda **_: self._moved())
-
-    @property
-    def template(self) -> str:  # type: ignore[override]
-        """With the keys in the tooltips, and the colours of the uncertainty."""
-        text = PANEL.replace("GRADIENT", f"linear-gradient(to right, {', '.join(COLORS)})")
-        for name, action in KEYS.items():
-            text = text.replace(f"{name}_KEY", hint(action))
-        return text
 
     def connected(self, segmenter: InteractiveSegmenter) -> None:
         """Nothing is known of the new image yet."""
@@ -146,21 +133,13 @@ class ReviewPanel(Panel):
             return None
         from AutoPromptSAMLib.images.writer import write_voxels
 
-        with self.state:
-            self.state.review_exporting = "Writing the file…"
-        try:
+        def prepare(path: Path) -> Callable[[], None]:
             segmenter = self.app.need_segmenter()
-            values, geometry = segmenter.uncertainty_values(), segmenter.volume.geometry
-            name = next(info.name for info in segmenter.segments if info.id == segmenter.active_segment)
-            path = self.app.exporting.downloads.path_for(f"{self.state.image_name} {name} uncertainty{suffix}")
-            await asyncio.to_thread(write_voxels, path, values, geometry)
-        except AutoPromptSAMError as error:
-            self.app.say(str(error), "error")
-            return None
-        finally:
-            with self.state:
-                self.state.review_exporting = ""
-        return self.app.exporting.downloads.offer(path)
+            return partial(write_voxels, path, segmenter.uncertainty_values(), segmenter.volume.geometry)
+
+        active = active_segment(self.app.segmenter)
+        name = f"{self.state.image_name} {'' if active is None else active.name} uncertainty{suffix}"
+        return await self.app.exporting.write(name, prepare, "review_exporting", "Writing the file…")
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

@@ -89,7 +89,7 @@ def serve(
         raise ServerError(
             f"The address {host}:{port} cannot be used ({os.strerror(error.errno or 0)}); choose another --port."
         ) from None
-    app.keeping.disconnect()
+    app.keeping.keeper.disconnect()
 
 
 def _is_free(host: str, port: int) -> bool:

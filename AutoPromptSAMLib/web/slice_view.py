@@ -10,39 +10,14 @@ from vtkmodules.vtkCommonCore import vtkCommand
 from AutoPromptSAMLib.geometry import VolumeGeometry
 from AutoPromptSAMLib.mrml.planes import show_index, shown_index
 from AutoPromptSAMLib.mrml.probe import mm_per_pixel, orientation_letters, ras_at, scale_bar, slice_position
-from AutoPromptSAMLib.session.seeds import seed_slices
+from AutoPromptSAMLib.workbench.read_outs import length_text
+from AutoPromptSAMLib.workbench.strips import Mark, strip_marks
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
     from AutoPromptSAMLib.web.views import Views
 
 FIRST = 20.0  # priority of an observer that only looks: before tools that keep an event to themselves
-SLICE_TEMPLATE = """
-<div class="aps-view-name"><span class="aps-dot" style="background:COLOR"></span>TITLE
-  <small data-testid="view-NAME-position">{{ view_NAME.position }}</small></div>
-<div class="aps-view-tools">
-  <v-btn size="small" variant="text" icon="mdi-fit-to-page-outline" data-testid="view-NAME-fit" aria-label="Fit"
-    @click="trigger('view_fit')"></v-btn>
-</div>
-<span class="aps-letter aps-letter-left">{{ view_NAME.letters.left }}</span>
-<span class="aps-letter aps-letter-right">{{ view_NAME.letters.right }}</span>
-<span class="aps-letter aps-letter-top">{{ view_NAME.letters.top }}</span>
-<span class="aps-letter aps-letter-bottom">{{ view_NAME.letters.bottom }}</span>
-<div v-if="view_NAME.scale.width" class="aps-scale" :style="{width: view_NAME.scale.width + 'px'}"
-  data-testid="view-NAME-scale">{{ view_NAME.scale.text }}</div>
-<div class="aps-slider">
-  <div class="aps-strip" data-testid="view-NAME-strip">
-    <span v-for="(mark, n) in view_NAME.strip" :key="n" :class="'aps-mark aps-mark-' + mark.kind" :title="mark.text"
-      :style="{left: mark.left + '%', width: mark.width + '%'}"></span>
-  </div>
-  <input type="range" min="0" :max="view_NAME.count - 1" step="1" :value="view_NAME.index"
-    data-testid="view-NAME-slice"
-    aria-label="TITLE slice" @input="trigger('slice_jump', ['NAME', Number($event.target.value)])"/>
-  <output data-testid="view-NAME-index"
-    title="Counted along the voxels, which Slicer may turn when it reads a scene; the position in mm stays">
-    {{ view_NAME.index }}<small> / {{ view_NAME.count - 1 }}</small></output>
-</div>
-"""
 
 
 class SliceControl:
@@ -82,8 +57,8 @@ class SliceControl:
             letters = orientation_letters(self.node)
             position = slice_position(self._geometry, self.axis, self._index)
             length, pixels = scale_bar(self.node)
-            text = f"{length:g} mm" if length < 10 else f"{length / 10:g} cm"
-            scale = {"width": round(pixels / (self.adapter.scale_factor if self.adapter else 1)), "text": text}
+            width = round(pixels / (self.adapter.scale_factor if self.adapter else 1))
+            scale = {"width": width, "text": length_text(length)}
         return {
             "index": self._index,
             "count": self.count,
@@ -138,37 +113,17 @@ class SliceControl:
 
     def refresh_strip(self, segmenter: InteractiveSegmenter) -> None:
         """Show where the active segment has prompts and how its propagation went."""
-        marks = []
-        found, what = segmenter.propagation(), "sure"
-        if self.views.state.guide == "review" and (expected := segmenter.expected_dice()) is not None:
-            found, what = expected, "expected Dice"
-        seeds: set[int] = set()
-        if segmenter.active_segment:
-            seeds = seed_slices(segmenter.prompts(), segmenter.volume.geometry, self.axis)
-        if found is not None and found.axis == self.axis:
-            marks = (
-                [self._sure(*span, what) for span in found.sure_spans]
-                if found.automatic
-                else [self._mark(first, last, kind) for first, last, kind in found.spans]
-            )
-        self._strip = marks + [self._mark(index, index, "seed") for index in sorted(seeds)]
+        marks = strip_marks(segmenter, self.axis, self.views.state.guide == "review")
+        self._strip = [self._placed(mark) for mark in marks]
         self._publish()
 
-    def _mark(self, first: int, last: int, kind: str) -> dict[str, Any]:
-        texts = {"done": "propagated", "weak": "worth a look", "seed": "prompted"}
-        return self._span(first, last, kind, texts[kind])
-
-    def _sure(self, first: int, last: int, level: int, sure: float, what: str) -> dict[str, Any]:
-        least = "" if first == last else "at least "
-        return self._span(first, last, f"sure aps-mark-sure-{level}", f"{least}{100 * sure:.0f} % {what}")
-
-    def _span(self, first: int, last: int, kind: str, text: str) -> dict[str, Any]:
-        where = f"slice {first}" if first == last else f"slices {first}-{last}"
+    def _placed(self, mark: Mark) -> dict[str, Any]:
+        """A mark as the page draws it, in percent of the strip."""
         return {
-            "left": round(100 * first / self.count, 2),
-            "width": round(100 * (last - first + 1) / self.count, 2),
-            "kind": kind,
-            "text": f"{where}: {text}",
+            "left": round(100 * mark.first / self.count, 2),
+            "width": round(100 * (mark.last - mark.first + 1) / self.count, 2),
+            "kind": f"sure aps-mark-sure-{mark.level}" if mark.kind == "sure" else mark.kind,
+            "text": mark.text,
         }
 
     def _on_modified(self, *_: Any) -> None:

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import io
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from AutoPromptSAMLib.errors import AutoPromptSAMError, ImageError, PromptError
+from AutoPromptSAMLib.errors import ImageError, PromptError
 from AutoPromptSAMLib.supports import SupportSet
-from AutoPromptSAMLib.web.panel import Panel
-from AutoPromptSAMLib.web.supports_templates import GALLERY
-from AutoPromptSAMLib.workbench.example_rows import ObjectColour, ObjectRow, PairRow, SetRow, Unsure
+from AutoPromptSAMLib.web.panel import Panel, for_page
+from AutoPromptSAMLib.web.templates import page
+from AutoPromptSAMLib.workbench.example_rows import PairRow, SetRow
 from AutoPromptSAMLib.workbench.example_sets import Added, Found
 from AutoPromptSAMLib.workbench.examples_desk import ExamplesDesk
+from AutoPromptSAMLib.workbench.thumbnails import thumbnail
 
 if TYPE_CHECKING:
+    from AutoPromptSAMLib.errors import AutoPromptSAMError
     from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
     from AutoPromptSAMLib.web.app import WebApp
-
-THUMBNAIL = 128  # pixels a side, on the page
-QUALITY = 85
 
 
 class SupportsGallery(Panel):
     """A dialog over the library; ``desk`` knows which set the page works with."""
 
-    template = GALLERY
+    template = page("gallery")
 
     def __init__(self, app: WebApp) -> None:
         super().__init__(app)
@@ -167,14 +162,10 @@ class SupportsGallery(Panel):
 
     async def export(self, set_id: str) -> str | None:
         """Write a set into one file; the one-time id to fetch it with, None when it cannot be written."""
-        downloads = self.app.exporting.downloads
-        try:
-            name = self.desk.library.get(set_id).name
-            written = await asyncio.to_thread(self.desk.export, set_id, downloads.path_for(f"{name}.apsupports"))
-        except AutoPromptSAMError as error:
-            self.app.say(str(error), "error")
-            return None
-        return downloads.offer(written)
+        name = next((row["name"] for row in self.state.examples_sets if row["id"] == set_id), "Examples")
+        return await self.app.exporting.write(
+            f"{name}.apsupports", lambda path: partial(self.desk.export, set_id, path), "exporting", "Writing the set…"
+        )
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -183,22 +174,15 @@ class SupportsGallery(Panel):
         if self.state.examples_busy:
             self.app.say("Examples are still being read; try again in a moment.", "warning")
             return
-        self.state.examples_busy = text
-        self.app.spawn(self._work(load, show))
+        self.state.examples_busy = text  # now: the next click may come before the work begins
+        self.app.spawn(self.load("examples_busy", text, load, show))
 
-    async def _work(self, load: Callable[[], Any], show: Callable[[Any], None]) -> None:
-        try:
-            loaded = await asyncio.to_thread(load)
-            with self.state:
-                show(loaded)
-        except AutoPromptSAMError as error:
-            text = str(error)
-            for path, _ in self._files.values():  # a person knows the name of what they chose, not where it is
-                text = text.replace(str(path), path.name)
-            self.app.say(text, "error")
-        finally:
-            with self.state:
-                self.state.examples_busy = ""
+    def tell(self, error: AutoPromptSAMError) -> None:
+        """Say what went wrong: a person knows the name of what they chose, not where it is."""
+        text = str(error)
+        for path, _ in self._files.values():
+            text = text.replace(str(path), path.name)
+        self.app.say(text, "error")
 
     def _add(self, text: str, found: Callable[[], Found]) -> None:
         """Add what is found to the chosen set, or to a new one."""
@@ -228,43 +212,12 @@ class SupportsGallery(Panel):
         self.app.call(lambda: self.app.supports.chosen_changed())
 
 
-def for_page(row: ObjectColour | ObjectRow | Unsure) -> dict[str, Any]:
-    """A row as the page has it, which calls a colour as CSS does."""
-    values = asdict(row)
-    values["color"] = values.pop("colour")
-    return values
-
-
 def _set(row: SetRow) -> dict[str, Any]:
     return {
         "id": row.id, "name": row.name, "about": row.about, "objects": [for_page(each) for each in row.objects],
-        "learned": row.learned, "thumb": _picture(row.thumbnail),
+        "learned": row.learned, "thumb": thumbnail(row.thumbnail),
     }  # fmt: skip
 
 
 def _pair(row: PairRow) -> dict[str, Any]:
-    return {"id": row.id, "name": row.name, "thumb": _picture(row.thumbnail), "text": row.text}
-
-
-def _picture(path: Path | None) -> str:
-    """A thumbnail as a data address, small enough to go with the page's state; "" when it cannot be read."""
-    try:
-        return "" if path is None else _encoded(path, path.stat().st_mtime_ns)
-    except OSError:
-        return ""
-
-
-@lru_cache(maxsize=512)
-def _encoded(path: Path, _changed: int) -> str:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return data_address(image.convert("RGB"), THUMBNAIL)
-
-
-def data_address(image: Any, side: int) -> str:
-    """A PIL image as a JPEG of at most ``side`` pixels a side, in an address that a page can show."""
-    image.thumbnail((side, side))
-    content = io.BytesIO()
-    image.save(content, "JPEG", quality=QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()
+    return {"id": row.id, "name": row.name, "thumb": thumbnail(row.thumbnail), "text": row.text}

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from AutoPromptSAMLib.web.panel import Panel
-from AutoPromptSAMLib.web.supports_gallery import data_address, for_page
-from AutoPromptSAMLib.web.supports_templates import PANEL
+from AutoPromptSAMLib.web.panel import Panel, for_page
+from AutoPromptSAMLib.web.templates import SHOWN, page
 from AutoPromptSAMLib.workbench.examples_desk import ExamplesDesk
 from AutoPromptSAMLib.workbench.prompt_rows import view_along
-from AutoPromptSAMLib.workbench.shortcuts import hint
+from AutoPromptSAMLib.workbench.thumbnails import data_address
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
@@ -21,13 +20,7 @@ PREVIEW = 256  # pixels a side
 class SupportsPanel(Panel):
     """What the chosen set of the gallery does to the open image."""
 
-    @property
-    def template(self) -> str:  # type: ignore[override]
-        """With the keys in the tooltips."""
-        text = PANEL
-        for name in ("run", "unsure", "accept", "open"):
-            text = text.replace(f"{name.upper()}_KEY", hint(f"examples:{name}"))
-        return text
+    template = page("examples", shown=SHOWN)
 
     def connected(self, segmenter: InteractiveSegmenter) -> None:
         """Nothing was found on the new image yet."""

@@ -17,15 +17,16 @@ from trame_slicer.segmentation.paint_effect_parameters import BrushDiameterMode
 from trame_slicer.segmentation.scissors_effect_parameters import ScissorsEffectFillMode
 from trame_slicer.segmentation.segmentation_effect_smoothing import SmoothingEffectMode
 
-from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.mrml.placing import Placing
 from AutoPromptSAMLib.mrml.placing import Tool as PlacingTool
 from AutoPromptSAMLib.web.panel import Panel
+from AutoPromptSAMLib.web.templates import page
+from AutoPromptSAMLib.workbench.segment_rows import active_segment, need_editable, need_filled, nothing_left_text
 from AutoPromptSAMLib.workbench.shortcuts import hint
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.geometry import VolumeGeometry
-    from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, SegmentInfo
+    from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
     from AutoPromptSAMLib.web.app import WebApp
 
 
@@ -61,73 +62,25 @@ ALL = {tool.id: tool for tool in (*PROMPT_TOOLS, *EFFECT_TOOLS, *VIEW_TOOLS)}
 PLACING: dict[str, PlacingTool] = {tool: tool for tool in get_args(PlacingTool)}
 
 
+SIGNS = {"doodle+": "<sup>+</sup>", "doodle-": "<sup>−</sup>"}  # of tools that share an icon
+RULE = '<hr class="aps-rule"/>'
+
+
 def _button(tool: Tool) -> str:
-    title = tool.text + hint(f"tool:{tool.id}")
-    enabled = "has_image" if tool.id in ("navigate", "window") else "tools_ready"
-    return f"""
-<button class="aps-tool"
-  :class="{{'aps-active': tool === '{tool.id}', 'aps-tool-{tool.kind}': {str(bool(tool.kind)).lower()}}}"
-  data-testid="tool-{tool.id}" :disabled="!{enabled}" :aria-pressed="tool === '{tool.id}'" aria-label="{title}"
-  @click="trigger('tool', ['{tool.id}'])">
-  <v-icon size="22">{tool.icon}</v-icon>{_sign(tool)}
-  <v-tooltip activator="parent" location="right">{title}</v-tooltip>
-</button>"""
-
-
-def _sign(tool: Tool) -> str:
-    return {"doodle+": "<sup>+</sup>", "doodle-": "<sup>−</sup>"}.get(tool.id, "")
+    return page(
+        "tool",
+        id=tool.id,
+        kind=tool.kind,
+        coloured=str(bool(tool.kind)).lower(),
+        enabled="has_image" if tool.id in ("navigate", "window") else "tools_ready",
+        title=tool.text + hint(f"tool:{tool.id}"),
+        icon=tool.icon,
+        sign=SIGNS.get(tool.id, ""),
+    )
 
 
 def _history(action: str, icon: str, word: str) -> str:
-    return f"""
-<button class="aps-tool" data-testid="{action}" :disabled="!{action}_text" @click="trigger('{action}')"
-  :aria-label="'{word}: ' + {action}_text">
-  <v-icon size="22">{icon}</v-icon>
-  <v-tooltip activator="parent" location="right">{word}: {{{{ {action}_text }}}}{hint(action)}</v-tooltip>
-</button>"""
-
-
-RULE = '<hr class="aps-rule"/>'
-OPTIONS = """
-<div v-if="tools_ready && ['paint', 'erase', 'scissors', 'islands', 'smoothing'].includes(tool)" class="aps-options"
-  data-testid="tool-options" role="group" aria-label="Tool options">
-  <template v-if="tool === 'paint' || tool === 'erase'">
-    <label>Size <input type="range" min="1" max="40" v-model.number="brush_mm" data-testid="brush-size"/></label>
-    <output>{{ brush_mm }} mm</output>
-    <label class="aps-check"><input type="checkbox" v-model="brush_sphere" data-testid="brush-sphere"/> Sphere</label>
-  </template>
-  <template v-if="tool === 'scissors'">
-    <select v-model="scissors_mode" data-testid="scissors-mode" aria-label="What scissors do">
-      <option value="ERASE_INSIDE">Erase inside</option><option value="ERASE_OUTSIDE">Erase outside</option>
-      <option value="FILL_INSIDE">Fill inside</option><option value="FILL_OUTSIDE">Fill outside</option>
-    </select>
-    <span>Draw around in any view; all slices are cut.</span>
-  </template>
-  <template v-if="tool === 'islands'">
-    <select v-model="islands_mode" data-testid="islands-mode" aria-label="What to do with islands">
-      <option value="KEEP_LARGEST_ISLAND">Keep the largest</option>
-      <option value="REMOVE_SMALL_ISLANDS">Remove small ones</option>
-      <option value="SPLIT_TO_SEGMENTS">Split to segments</option>
-      <option value="KEEP_SELECTED">Keep the clicked one</option>
-      <option value="REMOVE_SELECTED">Remove the clicked one</option>
-      <option value="ADD_SELECTED">Add the clicked one</option>
-    </select>
-    <label v-if="islands_mode === 'REMOVE_SMALL_ISLANDS'">below
-      <input type="number" min="1" v-model.number="islands_minimum" data-testid="islands-minimum"/> voxels</label>
-    <span v-if="islands_mode.endsWith('SELECTED')">Click a piece in a slice view.</span>
-    <button v-else class="aps-button" data-testid="islands-apply" @click="trigger('effect_apply')">Apply</button>
-  </template>
-  <template v-if="tool === 'smoothing'">
-    <select v-model="smoothing_mode" data-testid="smoothing-mode" aria-label="How to smooth">
-      <option value="MEDIAN">Median</option><option value="OPENING">Remove spikes</option>
-      <option value="CLOSING">Fill holes</option><option value="GAUSSIAN">Gaussian</option>
-    </select>
-    <label><input type="number" min="0.5" max="30" step="0.5" v-model.number="smoothing_mm"
-      data-testid="smoothing-size"/> mm</label>
-    <button class="aps-button" data-testid="smoothing-apply" @click="trigger('effect_apply')">Apply</button>
-  </template>
-</div>
-"""
+    return page("history", action=action, icon=icon, word=word, key=hint(action))
 
 
 class Tools(Panel):
@@ -152,7 +105,7 @@ class Tools(Panel):
         for control in app.views.slices.values():
             self.placing.attach(control.view.interactor(), control.node, control.view.schedule_render)
         self.editor = app.slicer_app.segmentation_editor
-        self._editable: tuple[str, bool] = ("", False)  # the active segment, and whether it is locked
+        self._editable = ("", False)  # what the effect was taken up for
         self.state.change("tool")(self._tool_changed)
         self.state.change(
             "brush_mm", "brush_sphere", "scissors_mode", "islands_mode", "islands_minimum", "smoothing_mode",
@@ -177,11 +130,9 @@ class Tools(Panel):
         self.state.undo_text, self.state.redo_text = segmenter.undo_text, segmenter.redo_text
         if what == "active" and segmenter.active_segment not in (None, self.editor.active_segment_id):
             self.editor.set_active_segment_id(segmenter.active_segment)
-        if what in ("active", "segments") and ALL[self.state.tool].effect is not None:
-            active = self._active()
-            editable = ("", False) if active is None else (active.id, active.locked)
-            if editable != self._editable:
-                self._tool_changed(self.state.tool)
+        edits = ALL[self.state.tool].effect is not None
+        if what in ("active", "segments") and edits and self._edited() != self._editable:
+            self._tool_changed(self.state.tool)
 
     def on_tool(self, name: str) -> None:
         """Take up a tool."""
@@ -200,9 +151,7 @@ class Tools(Panel):
 
     def on_effect_apply(self) -> None:
         """Run the effect that needs no mouse: islands, smoothing."""
-        active = self._need_active_segment()
-        if not active.ml:
-            raise PromptError(f'"{active.name}" is empty; give it a box, a click or a stroke of the brush first.')
+        need_filled(self.app.segmenter)
         effect = self.editor.active_effect
         if isinstance(effect, SegmentationEffectIslands):
             effect.apply()
@@ -211,31 +160,19 @@ class Tools(Panel):
         self.app.call(self._tell_if_empty)  # after the segmenter has seen what was done
 
     def _tell_if_empty(self) -> None:
-        left = self._active()
-        if left is not None and not left.ml:
-            self.app.say(
-                f'Nothing is left of "{left.name}", which was too thin for it; undo, or work on less.', "warning"
-            )
+        text = nothing_left_text(self.app.segmenter)
+        if text:
+            self.app.say(text, "warning")
 
-    def _active(self) -> SegmentInfo | None:
-        segmenter = self.app.segmenter
-        if segmenter is None:
-            return None
-        return next((info for info in segmenter.segments if info.id == segmenter.active_segment), None)
-
-    def _need_active_segment(self) -> SegmentInfo:
-        active = self._active()
-        if active is None:
-            raise PromptError("There is no segment to work on; add one with the + above the list.")
-        if active.locked:
-            raise PromptError(f'"{active.name}" is locked; unlock it in the segment list first.')
-        return active
+    def _edited(self) -> tuple[str, bool]:
+        """The active segment, and whether it is locked."""
+        active = active_segment(self.app.segmenter)
+        return ("", False) if active is None else (active.id, active.locked)
 
     def _tool_changed(self, tool: str, **_: Any) -> None:
         chosen = ALL.get(tool, ALL["navigate"])
-        active = self._active()
-        self._editable = ("", False) if active is None else (active.id, active.locked)
-        if chosen.effect is not None and self.app.guarded(self._need_active_segment)() is not None:
+        self._editable = self._edited()
+        if chosen.effect is not None and self.app.guarded(need_editable)(self.app.segmenter) is not None:
             self.editor.set_active_effect_type(chosen.effect)
             self._options_changed()
             if self.app.segmenter is not None:

@@ -9,9 +9,10 @@ from urllib.parse import quote
 from aiohttp import web
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, StorageError
+from AutoPromptSAMLib.files.downloads import Downloads
+from AutoPromptSAMLib.files.folders import NotAllowedError
+from AutoPromptSAMLib.files.uploads import PIECE, Uploads
 from AutoPromptSAMLib.web.access import is_allowed
-from AutoPromptSAMLib.web.files import NotAllowedError
-from AutoPromptSAMLib.web.uploads import PIECE, Downloads, Uploads
 
 UPLOAD, DOWNLOAD = "/upload", "/download"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from trame.widgets import html
@@ -12,12 +12,12 @@ from trame_slicer.rca_view import RemoteSliceViewFactory, RemoteThreeDViewFactor
 from trame_slicer.views import AbstractView, Layout, LayoutDirection, SliceView, ThreeDView, ViewLayoutDefinition
 from vtkmodules.vtkCommonCore import vtkCommand
 
-from AutoPromptSAMLib.errors import GeometryError
-from AutoPromptSAMLib.mrml.probe import read_out
 from AutoPromptSAMLib.web.panel import Panel
 from AutoPromptSAMLib.web.rendering import UnderMouseFirst
-from AutoPromptSAMLib.web.slice_view import FIRST, SLICE_TEMPLATE, SliceControl
-from AutoPromptSAMLib.web.threed_view import THREED_TEMPLATE
+from AutoPromptSAMLib.web.slice_view import FIRST, SliceControl
+from AutoPromptSAMLib.web.templates import page
+from AutoPromptSAMLib.workbench.read_outs import cursor_text
+from AutoPromptSAMLib.workbench.resting import Preparing, Surfaces
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.geometry import VolumeGeometry
@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 # Slicer's own colours of the three directions.
 COLORS = {"axial": "#F34A33", "coronal": "#6DAD4A", "sagittal": "#EFD64D"}
 LAYOUTS = {"four-up": "Four-up", "one-three": "One slice + 3", "axial": "Axial only", "3d": "3D only"}
-SURFACES_S = 1.0
 MOST_PIXELS = 1_400_000  # of a view: drawn without a GPU, more than that lags behind the mouse
 QUALITY = 85  # of the JPEG pictures
-IDLE_S = 3.0  # without a hand on the mouse the slices around the shown one are prepared; a prompt would wait for them
-REST_S = 0.12  # a slice that is shown for this long is prepared; while scrolling none is
 
 
 class Views(Panel):
@@ -43,9 +40,8 @@ class Views(Panel):
         self.threed: ThreeDView | None = None
         self.current = "axial"  # the slice view under the mouse, or the last one that was
         self.under = "axial"  # the same for all views
-        self._resting: asyncio.TimerHandle | None = None
-        self._idle: asyncio.TimerHandle | None = None
-        self._surfacing: asyncio.TimerHandle | None = None
+        self._preparing = Preparing(app.later, lambda: app.segmenter, self._current_node)
+        self._surfaces = Surfaces(app.later, lambda: app.segmenter, self._shows_surfaces, self.surfaces_changed)
         self._before_photo = ""  # the layout to go back to
         self._seen = False  # whether the 3D view was turned to the surfaces of this image
         encoder = RcaImageEncoder.TURBO_JPEG if _has_turbo_jpeg() else RcaImageEncoder.JPEG
@@ -90,7 +86,7 @@ class Views(Panel):
 
     def connected(self, segmenter: InteractiveSegmenter) -> None:
         """Prepare what is on display."""
-        self.rest(self.current)
+        self._preparing.moved()
 
     def refresh(self, what: str) -> None:
         """Paint the strips over the sliders anew, and the surfaces."""
@@ -112,59 +108,21 @@ class Views(Panel):
         self.under = name
         if name != self.current:
             self.current = name
-            self.rest(name)
-        self._not_idle()
+            self._preparing.moved()
+        self._preparing.busy()
 
     def point_at(self, ras: Any) -> None:
         """The mouse is at a position in RAS mm: tell what is there."""
-        segmenter = self.app.segmenter
-        if segmenter is not None:
-            found = read_out(segmenter.volume_node, segmenter.segmentation_node, ras)
-            value = "" if found.value is None else found.value
-            self.state.cursor = {
-                "ras": " ".join(f"{x:.1f}" for x in found.ras),
-                "ijk": " ".join(map(str, found.ijk)),
-                "value": " ".join(map(str, value)) if isinstance(value, tuple) else value and f"{value:g}",
-                "segment": ", ".join(found.segments),
-            }
+        if self.app.segmenter is not None:
+            self.state.cursor = asdict(cursor_text(self.app.segmenter, ras))
 
     def moved(self, name: str) -> None:
         """A view shows another slice."""
         if name == self.current:
-            self.rest(name)
+            self._preparing.moved()
 
-    def rest(self, name: str) -> None:
-        """Tell the segmenter what this view shows once it has stayed there for a moment."""
-        if self._resting is not None:
-            self._resting.cancel()
-        loop = self.app.loop
-        self._resting = None if loop is None else loop.call_later(REST_S, self._rested, name)
-
-    def _rested(self, name: str) -> None:
-        from AutoPromptSAMLib.mrml.planes import plane_from_slice_node
-
-        segmenter = self.app.segmenter
-        if segmenter is None or name not in self.slices:
-            return
-        try:
-            plane = plane_from_slice_node(self.slices[name].node, segmenter.volume.geometry)
-        except GeometryError:  # scrolled out of the volume: nothing to prepare
-            return
-        self.app.guarded(segmenter.show_plane)(plane)
-        self._not_idle()
-
-    def _not_idle(self) -> None:
-        """The person is doing something: slices around the shown one are prepared when nothing happens."""
-        if self._idle is not None:
-            self._idle.cancel()
-        segmenter, loop = self.app.segmenter, self.app.loop
-        if segmenter is not None and loop is not None:
-            segmenter.pause_preparing()
-            self._idle = loop.call_later(IDLE_S, self._prepare_neighbours)
-
-    def _prepare_neighbours(self) -> None:
-        if self.app.segmenter is not None:  # it may be another one by now, of another image or model
-            self.app.guarded(self.app.segmenter.prepare_neighbours)()
+    def _current_node(self) -> Any:
+        return self.slices[self.current].node if self.current in self.slices else None
 
     def surfaces_changed(self) -> None:
         """The surfaces are there: look at all of them, unless the person has turned them already."""
@@ -175,21 +133,11 @@ class Views(Panel):
             self._seen = True
 
     def surfaces_later(self) -> None:
-        """Make the surfaces anew once nobody works: it takes up to seconds, in which nothing else goes on."""
-        if self._surfacing is not None:
-            self._surfacing.cancel()
-        loop = self.app.loop
-        self._surfacing = None if loop is None else loop.call_later(SURFACES_S, self._update_surfaces)
+        """Make the surfaces anew once nobody works."""
+        self._surfaces.changed()
 
-    def _update_surfaces(self) -> None:
-        segmenter = self.app.segmenter
-        if segmenter is None or not self.state.surface_shown or self.state.layout == "axial":
-            return
-        if segmenter.status.phase in ("segmenting", "propagating"):
-            self.surfaces_later()
-            return
-        segmenter.update_surfaces()
-        self.surfaces_changed()
+    def _shows_surfaces(self) -> bool:
+        return bool(self.state.surface_shown) and self.state.layout != "axial"
 
     def step(self, by: int) -> None:
         """Go to the next slice (1) or the one before (-1) in the current view."""
@@ -250,13 +198,13 @@ class Views(Panel):
         name = view.name.lower()
         self.slices[name] = SliceControl(self, name, view)
         self.state.setdefault(f"view_{name}", self.slices[name].summary())
-        template = SLICE_TEMPLATE.replace("NAME", name).replace("TITLE", view.name).replace("COLOR", COLORS[name])
+        template = page("slice_view", name=name, title=view.name, color=COLORS[name])
         html.Div(template, classes="aps-over", v_if=("has_image",))
 
     def _over_threed(self, _server: Any, _id: str, view: ThreeDView) -> None:
         self.threed = view
         view.render_window().SetMultiSamples(0)
-        html.Div(THREED_TEMPLATE, classes="aps-over", v_if=("has_image",))
+        html.Div(page("threed_view"), classes="aps-over", v_if=("has_image",))
 
 
 def _layouts() -> dict[str, Layout]:

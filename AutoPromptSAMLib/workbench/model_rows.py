@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from AutoPromptSAMLib.workbench.language import tr as _
 from AutoPromptSAMLib.zoo import ModelCard, expected_sha256, is_installed, load_cards
 
 if TYPE_CHECKING:
@@ -51,6 +52,32 @@ def device_text(backbone: Backbone) -> str:
     if backbone.device.type == "cuda":
         return f"the GPU ({device_name(backbone.device)}; {backbone.engine})"
     return f"the CPU ({backbone.engine}; slower than on a GPU)"
+
+
+def runs_text(backbone: Backbone) -> str:
+    """Which model runs on what, as the beginning of a sentence."""
+    return _("{model} runs on {device}").format(model=backbone.card.title, device=device_text(backbone))
+
+
+def where_text(row: ModelRow) -> str:
+    """A model in a list: its name, and whether it is here or how much is to be downloaded."""
+    return f"{row.title} · {_('here') if row.installed else row.size}"
+
+
+def card_text(row: ModelRow) -> str:
+    """A model's card as rich text (HTML)."""
+    lines = [
+        _("<b>Takes</b> {prompts} · <b>sees</b> {side} pixels").format(prompts=row.prompts, side=row.input),
+        _("<b>Trained on</b> {data}").format(data=row.trained_on),
+        _('<b>Licence</b> <a href="{url}">{name}</a> {terms}').format(
+            url=row.licence_url, name=row.licence, terms=row.terms
+        ),
+    ]
+    if not row.run_here:
+        lines.append(_("Its loading was tested; these weights were not run by us."))
+    if not row.installed and not row.fetchable:
+        lines.append(_("Its weights have no published checksum, so they are not downloaded from here."))
+    return "<br>".join(lines)
 
 
 def _row(card: ModelCard) -> ModelRow:

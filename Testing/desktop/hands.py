@@ -63,7 +63,7 @@ class Hands:
 
         def is_quiet() -> bool:
             busy = self.segmenter is not None and self.segmenter.status.phase != "ready"
-            if busy or self.desk._dirty:
+            if busy or (self.desk.connection is not None and self.desk.connection._waiting):
                 quiet[0] = time.monotonic()
             return time.monotonic() - quiet[0] > 0.15
 

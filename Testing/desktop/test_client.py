@@ -50,7 +50,7 @@ def connect(hands: Hands, address: str, token: str = TOKEN) -> None:
     hands.desktop.find("ModelsPanel/serverEdit").text = address
     hands.desktop.find("ModelsPanel/tokenEdit").text = token
     hands.press("ModelsPanel/useServerButton")
-    hands.wait(lambda: not hands.desk.page.models._loading)
+    hands.wait(lambda: not hands.desk.page.models.models.busy)
 
 
 def test_a_box_becomes_a_segment_on_the_server(client: tuple[Hands, Any]) -> None:

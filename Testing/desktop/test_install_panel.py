@@ -13,6 +13,9 @@ import pytest
 
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
+from AutoPromptSAMLib.workbench import packages
+from AutoPromptSAMLib.workbench.requirements import REQUIREMENTS
+
 from .double import Desktop
 
 ROOT = Path(__file__).parents[2]
@@ -39,13 +42,13 @@ class Desk:
 class Page:
     """The panel, what is installed, and hands."""
 
-    def __init__(self, desktop, module, installing, versions) -> None:
-        self.desktop, self.module, self.installing, self.versions = desktop, module, installing, versions
+    def __init__(self, desktop, module, versions) -> None:
+        self.desktop, self.module, self.versions = desktop, module, versions
         self.desk = Desk()
 
     def open(self, *lacking: str):
         """The panel in a Slicer that lacks these packages."""
-        for requirement in self.installing.REQUIREMENTS:
+        for requirement in REQUIREMENTS:
             if requirement.package not in lacking:
                 self.versions[requirement.package] = requirement.wanted.split(">=")[1]
         self.desktop.installer.answer = self.come
@@ -56,8 +59,12 @@ class Page:
         """pip succeeds."""
         for wish in request.requirements:
             name, _, version = wish.partition(">=")
-            if name in {requirement.package for requirement in self.installing.REQUIREMENTS}:
+            if name in {requirement.package for requirement in REQUIREMENTS}:
                 self.versions[name] = version or "9.0"
+
+    @property
+    def log_path(self) -> Path:
+        return self.module.Application().log_path()
 
     @property
     def asked(self) -> list[str]:
@@ -65,7 +72,7 @@ class Page:
 
     @property
     def everything(self) -> list[str]:
-        return [requirement.package for requirement in self.installing.REQUIREMENTS]
+        return [requirement.package for requirement in REQUIREMENTS]
 
 
 @pytest.fixture(params=[(5, 10), (5, 12)], ids=["5.10", "5.12"])
@@ -74,16 +81,15 @@ def page(request, tmp_path, monkeypatch):
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
     with Desktop(tmp_path / "slicer", request.param) as desktop:
-        installing = importlib.import_module("AutoPromptSAMDesktop.installing")
         module = importlib.import_module("AutoPromptSAMDesktop.install_panel")
         versions: dict[str, str] = {}
-        monkeypatch.setattr(installing, "_version", versions.get)
-        monkeypatch.setattr(installing, "has_nvidia_gpu", lambda: False)
-        monkeypatch.setattr(installing.shutil, "disk_usage", lambda path: types.SimpleNamespace(free=100e9))
-        monkeypatch.setattr(installing, "_is_in_memory", lambda module: False)
+        monkeypatch.setattr(packages, "version_of", versions.get)
+        monkeypatch.setattr(packages, "has_nvidia_gpu", lambda: False)
+        monkeypatch.setattr(packages.shutil, "disk_usage", lambda path: types.SimpleNamespace(free=100e9))
+        monkeypatch.setattr(packages, "_is_in_memory", lambda module: False)
         # What PyTorchUtils gives back; importing the real one takes seconds.
         monkeypatch.setitem(sys.modules, "torch", sys.modules.get("torch", types.ModuleType("torch")))
-        yield Page(desktop, module, installing, versions)
+        yield Page(desktop, module, versions)
         monkeypatch.undo()
         # They hold this desktop's qt.
         for name in [name for name in sys.modules if name.startswith("AutoPromptSAMDesktop")]:
@@ -120,7 +126,7 @@ def test_says_what_will_be_installed_and_installs_nothing(page):
 
 
 def test_says_that_a_gpu_build_is_large_and_whose_licence_it_has(page, monkeypatch):
-    monkeypatch.setattr(page.installing, "has_nvidia_gpu", lambda: True)
+    monkeypatch.setattr(packages, "has_nvidia_gpu", lambda: True)
     ui = page.open("torch")
     assert rows(ui)[0][2:] == ["3.0 GB", "BSD-3-Clause AND LicenseRef-NVIDIA-CUDA"]
     assert "run on the GPU" in ui.installDeviceLabel.text
@@ -145,7 +151,7 @@ def test_everything_in_one_click_without_a_dialog(page):
     assert ui.installProgressBar.value == ui.installProgressBar.maximum == 372
     log = ui.installLogText.plainText
     assert log.index("Installing torch + torchvision") < log.index("Installing timm") < log.index("All packages")
-    assert page.installing.log_path().read_text(encoding="utf-8").strip() == log.strip()
+    assert page.log_path.read_text(encoding="utf-8").strip() == log.strip()
 
 
 def test_cancelled_between_packages_and_gone_on(page):
@@ -204,7 +210,7 @@ def test_without_the_extension_pytorch_it_says_where_that_is(page, monkeypatch):
 def test_a_package_in_use_asks_for_a_restart(page, monkeypatch):
     ui = page.open()
     page.versions["urllib3"] = "1.26"
-    monkeypatch.setattr(page.installing, "_is_in_memory", lambda module: module == "urllib3")
+    monkeypatch.setattr(packages, "_is_in_memory", lambda module: module == "urllib3")
     page.panel.begin()
     ui.installButton.click()
     assert "Save your scene and restart Slicer" in ui.installMessageLabel.text
@@ -239,8 +245,8 @@ def test_log_is_copied(page):
 
 def test_a_later_session_copies_the_log_of_the_last_one(page):
     ui = page.open("timm")
-    page.installing.log_path().parent.mkdir(parents=True, exist_ok=True)
-    page.installing.log_path().write_text("what was done yesterday\n", encoding="utf-8")
+    page.log_path.parent.mkdir(parents=True, exist_ok=True)
+    page.log_path.write_text("what was done yesterday\n", encoding="utf-8")
     ui.copyLogButton.click()
     assert page.desktop.app.clipboard().text() == "what was done yesterday\n"
 

@@ -107,7 +107,7 @@ class Tour(Hands):
         self.settle(60)
 
     def save_close_and_open(self, path: Path) -> None:
-        self.desktop.spin(lambda: not self.desk._keep.isActive(), 5)
+        self.desktop.spin(lambda: not self.desk._keep.is_running, 5)
         assert slicer.util.saveScene(str(path))
         slicer.mrmlScene.Clear(False)
         self.desktop.spin()

@@ -15,8 +15,9 @@ from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 from wslink.backends.aiohttp import WebAppServer
 
+from AutoPromptSAMLib.files.downloads import Downloads
+from AutoPromptSAMLib.files.uploads import PIECE, Uploads
 from AutoPromptSAMLib.web.transfers import install_routes
-from AutoPromptSAMLib.web.uploads import PIECE, Downloads, Uploads
 
 TOKEN = "right-token"
 MIB = 1 << 20
@@ -149,14 +150,3 @@ def test_an_upload_that_breaks_off_leaves_no_file(uploads: Uploads, downloads: D
         assert all_files(uploads.folder) == []
 
     serve(uploads, downloads, story)
-
-
-def test_downloads_expire(tmp_path: Path) -> None:
-    downloads = Downloads(tmp_path, seconds=0.05)
-    path = downloads.path_for("../../a.nii")
-    assert path.parent.parent == tmp_path
-    path.write_bytes(b"x")
-    id = downloads.offer(path)
-    time.sleep(0.1)
-    assert downloads.take(id) is None
-    assert all_files(tmp_path) == []

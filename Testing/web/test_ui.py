@@ -17,12 +17,14 @@ from AutoPromptSAMLib.prompts import Box
 from AutoPromptSAMLib.web import app as app_module
 from AutoPromptSAMLib.web import tools
 from AutoPromptSAMLib.web.app import WebApp
+from AutoPromptSAMLib.web.templates import PAGES, page
 from AutoPromptSAMLib.workbench import shortcuts
 
 from ..threshold_backbone import ThresholdBackbone
 from .pages import application, do, settle, show
 
 STATIC = Path(app_module.__file__).with_name("static")
+PIECES = ("start", "tool_options", "slice_view", "threed_view")  # of the page, that belong to no panel alone
 
 
 # -- shortcuts ------------------------------------------------------------------------------------------------------
@@ -96,12 +98,7 @@ def draw_box(app: WebApp, index: int = 20) -> None:
 
 
 def template_text(app: WebApp) -> str:
-    from AutoPromptSAMLib.web.opening import START
-    from AutoPromptSAMLib.web.slice_view import SLICE_TEMPLATE
-    from AutoPromptSAMLib.web.threed_view import THREED_TEMPLATE
-
-    parts = [panel.template for panel in app.panels]
-    return "\n".join([*parts, START, tools.OPTIONS, SLICE_TEMPLATE, THREED_TEMPLATE])
+    return "\n".join([panel.template for panel in app.panels] + [page(name) for name in PIECES])
 
 
 def test_every_trigger_of_the_page_exists(app: WebApp) -> None:
@@ -120,6 +117,20 @@ def test_every_button_can_be_found_and_named(app: WebApp) -> None:
         if icon_only and "aria-label" not in button:
             unnamed.append(button)
     assert unnamed == []
+
+
+def test_every_template_is_used_and_every_word_in_it_known(app: WebApp) -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in PAGES.parent.glob("*.py"))
+    actions = {shortcut.action for shortcut in shortcuts.SHORTCUTS}
+    for path in PAGES.iterdir():
+        assert f'page("{path.stem}"' in code or f'    "{path.stem}",\n' in code, path.name
+        for word in re.findall(r"\[\[([^]\s]+)]]", path.read_text(encoding="utf-8")):
+            assert word in actions or re.search(rf"\b{word}=", code), f"{word} of {path.name}"
+    assert not re.search(r"\[\[[^]\s]+]]", "".join(panel.template for panel in app.panels))
+
+
+def test_tooltips_have_the_keys() -> None:
+    assert "New segment (A)<" in page("segments", areas="[]")
 
 
 def test_the_page_asks_no_other_host(app: WebApp) -> None:

@@ -31,7 +31,8 @@ class AutoPromptSAMModuleTest(ScriptedLoadableModuleTest):
 
     def test_looks_for_packages(self):
         """What is missing is found without importing any of it."""
-        from AutoPromptSAMDesktop.installing import REQUIREMENTS, missing
+        from AutoPromptSAMLib.workbench.packages import missing
+        from AutoPromptSAMLib.workbench.requirements import REQUIREMENTS
 
         before = set(sys.modules)
         assert set(missing()) <= set(REQUIREMENTS)
@@ -39,7 +40,7 @@ class AutoPromptSAMModuleTest(ScriptedLoadableModuleTest):
 
     def test_opens_and_survives_a_closed_scene(self):
         """The page is made and left, with the packages and without."""
-        from AutoPromptSAMDesktop.installing import missing
+        from AutoPromptSAMLib.workbench.packages import missing
 
         before, packages = set(sys.modules), missing()
         widget = slicer.util.getNewModuleWidget("AutoPromptSAM")

@@ -1,0 +1,111 @@
+"""Archives that would unpack to other places, headers and scenes that name other files: readers would follow them."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import unquote
+from xml.parsers import expat
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+from AutoPromptSAMLib.files.folders import NotAllowedError
+
+MAX_FILES = 20_000  # a choice: the largest DICOM studies have a few thousand files
+HEADER_BYTES = 1 << 20  # more than any honest header of the formats below
+WITH_DATA_FILES = (".mhd", ".mha", ".nhdr", ".nrrd")
+
+
+def check_entries(archive: str, entries: Sequence[ZipInfo]) -> None:
+    """NotAllowedError for an archive that would unpack to other places, or to very many files."""
+    if len(entries) > MAX_FILES:
+        raise NotAllowedError(f"{archive} contains more than {MAX_FILES} files; pack one series at a time.")
+    for entry in entries:
+        if _leads_away(entry.orig_filename) or stat.S_ISLNK(entry.external_attr >> 16):
+            raise NotAllowedError(
+                f"{archive} contains a file that would land outside its folder ({entry.filename:.80}); pack the "
+                "files again without links and full paths."
+            )
+
+
+def check_references(path: Path) -> None:
+    """NotAllowedError for an image or scene that names files beyond its own folder: readers would fetch them.
+
+    What cannot be read is left for its reader to judge.
+    """
+    name, outside = path.name.lower(), None
+    try:
+        if name.endswith((".mrb", ".zip")):
+            with ZipFile(path) as archive:
+                check_entries(path.name, archive.infolist())
+                outside = _scene_reference(archive)
+        elif name.endswith(WITH_DATA_FILES):
+            with open(path, "rb") as stream:
+                names = _data_files(stream.read(HEADER_BYTES))
+            inside = path.parent.resolve()
+            links = (n for n in names if not (inside / n).resolve().is_relative_to(inside))
+            outside = next(filter(_leads_away, names), None) or next(links, None)
+    except (OSError, BadZipFile, NotImplementedError, RuntimeError, ValueError):
+        return
+    if outside is not None:
+        raise NotAllowedError(
+            f"{path.name} takes its voxels from a file elsewhere ({outside:.80}); save it again as one file, such as "
+            ".nrrd or .mrb."
+        )
+
+
+def _leads_away(name: str) -> bool:
+    parts = re.split(r"[/\\]", name)
+    return ".." in parts or (parts[0] == "" and len(parts) > 1) or bool(re.match("[A-Za-z]+:", name))
+
+
+def _data_files(head: bytes) -> list[str]:
+    """The files that a MetaImage or NRRD header says its voxels are in; none when they are in the same file."""
+    text = head.decode("latin-1")
+    header = re.split(r"\n\r?\n", text, maxsplit=1)[0] if text.startswith("NRRD") else text
+    found = re.search(r"(?im)^[ \t]*(?:ElementDataFile[ \t]*=|data ?file[ \t]*:=?)[ \t]*(.*)$", header)
+    if found is None:
+        # A NRRD header ends with an empty line; one without end might hide a name behind what was read.
+        return ["/a header without end"] if len(header) >= HEADER_BYTES else []
+    first = found.group(1).strip()
+    if first.upper() == "LOCAL":
+        return []
+    listed = header[found.end() :].splitlines() if first.upper().startswith("LIST") else []
+    return [first, *(line.strip() for line in listed)]
+
+
+def _scene_reference(archive: ZipFile) -> str | None:
+    """A file or address outside of a .mrb that its scene, or a header in it, names."""
+    for entry in archive.infolist():
+        name = entry.filename.lower()
+        if name.endswith(WITH_DATA_FILES):
+            with archive.open(entry) as stream:
+                names = _data_files(stream.read(HEADER_BYTES))
+        elif name.endswith(".mrml"):
+            if entry.file_size > 64 * HEADER_BYTES:
+                return "its scene is larger than 64 MB"
+            names = _named_in_scene(archive.read(entry))
+        else:
+            continue
+        outside = next(filter(_leads_away, names), None)
+        if outside is not None:
+            return outside
+    return None
+
+
+def _named_in_scene(scene: bytes) -> list[str]:
+    """The files and addresses that a .mrml names, as far as it can be read."""
+    names: list[str] = []
+
+    def element(_: str, attributes: dict[str, str]) -> None:
+        for key, value in attributes.items():
+            if re.fullmatch(r"fileName|fileListMember\d+|uri|uriListMember\d+", key):
+                names.append(unquote(value))
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = element
+    with suppress(expat.ExpatError):
+        parser.Parse(scene, True)
+    return names

@@ -1,0 +1,43 @@
+"""What is going on in one line, and how long it takes still."""
+
+from __future__ import annotations
+
+import time
+
+from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Status
+
+WORDS = {"embedding": "Preparing this slice…", "ready": "Ready", "segmenting": "Segmenting…"}
+FIRST_SLICES = 3  # say little about how long the rest takes
+
+
+class StatusLine:
+    """Follows one segmenter after the other: ``text`` is asked whenever their status changed."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._since, self._start = 0.0, 0  # of a run: when it began, and what was done by then
+
+    def text(self, segmenter: InteractiveSegmenter) -> str:
+        """The line for what a segmenter does now."""
+        status, before = segmenter.status, self._phase
+        self._phase = status.phase
+        if status.phase != "propagating":
+            return WORDS[status.phase]
+        if before != "propagating":
+            self._since, self._start = time.monotonic(), status.done
+        active = next((info.name for info in segmenter.segments if info.id == segmenter.active_segment), "")
+        return self._running(status, active)
+
+    def _running(self, status: Status, active: str) -> str:
+        head, _, now = status.text.partition(": ")
+        text = f"Propagating {active}".rstrip() if head.startswith("Propagate") else head
+        if not status.total:
+            return f"{text}…"
+        if now and not now.startswith("slice"):
+            return f"{text}: {now}, {status.done} of {status.total}"
+        text += f": slice {status.done} of {status.total}"
+        done = status.done - self._start
+        if done < FIRST_SLICES or status.done >= status.total:
+            return text
+        left = (time.monotonic() - self._since) / done * (status.total - status.done)
+        return f"{text} · {max(1, round(left))} s left"
