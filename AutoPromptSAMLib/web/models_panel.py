@@ -78,8 +78,10 @@ class ModelsPanel(Panel):
         self.app.call(lambda: setattr(self.state, "model_fetched", percent or 0))
 
     async def _fetch(self, name: str, fetch: Callable[[], None]) -> None:
+        worked = False
         try:
             await asyncio.to_thread(fetch)
+            worked = True
         except Cancelled:
             self.app.say(self.models.stopped_text)
         except AutoPromptSAMError as error:
@@ -89,5 +91,5 @@ class ModelsPanel(Panel):
                 self.models.fetched()
                 self.state.model_fetching = ""
                 self.list()
-        if not self.state.model and not self.models.loading:
+        if worked and not self.state.model and not self.models.loading:
             await self.use(name, self.app.device)
