@@ -371,8 +371,8 @@ class Desk:
 
     def _moved(self) -> None:
         """The person sees another slice."""
-        if self.segmenter is not None:
-            self.segmenter.changed("slice")
+        if self.connection is not None:
+            self.connection.tell("slice")
 
     def _shows_surfaces(self) -> bool:
         return self.segmenter is not None and self.segmenter.surface_shown

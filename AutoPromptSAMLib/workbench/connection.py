@@ -19,10 +19,10 @@ ALL = ("segments", "active", "prompts", "history", "status", "propagation", "lea
 class Connection:
     """The segmenter on a session, and its prompts as nodes of the scene: made together, let go of together.
 
-    ``call`` hands a function to the host's main thread. ``changed`` gets what is to be drawn anew (one of ``ALL``
-    each), once for all that happened until the next turn of that thread; ``said`` gets sentences for the person.
-    ``logic`` and ``folder`` are for the segmenter and the nodes of its prompts. Raises AutoPromptSAMError for an image
-    that cannot be segmented; the session is closed then.
+    ``call`` hands a function to the host's main thread. ``changed`` gets what is to be drawn anew (one of ``ALL``, or
+    what the host told), once for all that happened until the next turn of that thread; ``said`` gets sentences for the
+    person. ``logic`` and ``folder`` are for the segmenter and the nodes of its prompts. Raises AutoPromptSAMError for an
+    image that cannot be segmented; the session is closed then.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Connection:
             session.close(cancel=True)
             raise
         self._nodes = PromptNodes(self.segmenter, volume_node.GetScene(), folder)
-        self.segmenter.changed.connect(self._on_changed)
+        self.segmenter.changed.connect(self.tell)
         self.segmenter.said.connect(self._said)
 
     def restore(self, prompts: PromptFile) -> None:
@@ -54,10 +54,16 @@ class Connection:
         self.segmenter.session.replay(prompts)
         self.segmenter.changed("prompts")
 
+    def tell(self, what: str) -> None:
+        """Draw ``what`` anew, as when the segmenter says that it changed."""
+        if not self._waiting:
+            self._call(self._tell)
+        self._waiting.add(what)
+
     def tell_all(self) -> None:
         """Draw everything anew."""
         for what in ALL:
-            self._on_changed(what)
+            self.tell(what)
 
     def close(self) -> Session:
         """Let go of the scene; the session, which is the host's to close: one that is far away takes its time."""
@@ -65,11 +71,6 @@ class Connection:
         self._nodes.close()
         self.segmenter.close()
         return self.session
-
-    def _on_changed(self, what: str) -> None:
-        if not self._waiting:
-            self._call(self._tell)
-        self._waiting.add(what)
 
     def _tell(self) -> None:
         waiting, self._waiting = sorted(self._waiting), set()
