@@ -148,6 +148,20 @@ def test_imports_only_point_down(path: Path) -> None:
     assert violations(path.read_text(encoding="utf-8"), module_name(path)) == []
 
 
+def test_the_hosts_are_thin() -> None:
+    """What a person touches in Slicer and in a browser, templates included, is less than 15 % of the code."""
+    desktop, browser = ROOT / "AutoPromptSAM", ROOT / PACKAGE / "web"
+    library = sum(map(lines_of, FILES))
+    templates = sum(map(lines_of, (browser / "pages").glob("*.html")))
+    module = sum(map(lines_of, desktop.rglob("*.py")))
+    hosts = module + templates + sum(lines_of(path) for path in FILES if browser in path.parents)
+    assert hosts < 0.15 * (library + module + templates)
+
+
+def lines_of(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
 def test_no_floor_is_made_up() -> None:
     there = {path.stem if path.is_file() else path.name for path in (ROOT / PACKAGE).iterdir()}
     assert set(LEVELS) <= there

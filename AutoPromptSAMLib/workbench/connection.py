@@ -21,8 +21,8 @@ class Connection:
 
     ``call`` hands a function to the host's main thread. ``changed`` gets what is to be drawn anew (one of ``ALL``, or
     what the host told), once for all that happened until the next turn of that thread; ``said`` gets sentences for the
-    person. ``logic`` and ``folder`` are for the segmenter and the nodes of its prompts. Raises AutoPromptSAMError for an
-    image that cannot be segmented; the session is closed then.
+    person. ``logic`` and ``folder`` are for the segmenter and the nodes of its prompts. Raises AutoPromptSAMError for
+    an image that cannot be segmented; the session is closed then.
     """
 
     def __init__(
