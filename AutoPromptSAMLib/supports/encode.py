@@ -26,7 +26,7 @@ MOST_SIMILAR = 4
 
 
 def prompter_for(backbone: Backbone, supports: SupportSet) -> tuple[ProxyPrompter, str]:
-    """The prompter of a set, with the network that has learned it or the general one, and the SHA-256 of its weights.
+    """The prompter of a set, with the network that has learned it or the general one, and what answers depend on.
 
     Raises ModelError when the set's network is missing, damaged or another model's, or when it has none and there is
     no general one for this backbone.
@@ -41,8 +41,8 @@ def prompter_for(backbone: Backbone, supports: SupportSet) -> tuple[ProxyPrompte
                 f"There is no general prompting network for {backbone.card.title}; learn the task with "
                 "`autopromptsam learn`, or choose another model."
             )
-        network, name = general, content_sha256(general.state_dict())
-    return ProxyPrompter(network.eval(), backbone), name
+        network, name = general, f"{content_sha256(general.state_dict())}, labels copied"
+    return ProxyPrompter(network.eval(), backbone, copying=supports.task is None), name
 
 
 def encode_pairs(backbone: Backbone, cache: EmbeddingCache, pairs: Sequence[SupportPair]) -> list[Support]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from AutoPromptSAMLib.backbones.cache import EmbeddingCache
+from AutoPromptSAMLib.backbones.tensor_file import content_sha256
 from AutoPromptSAMLib.errors import ModelError
 from AutoPromptSAMLib.prompters.proxy_prompt.weights import save_network
 from AutoPromptSAMLib.supports import SupportPair, SupportSet
@@ -68,6 +69,7 @@ def test_the_network_of_a_set_is_the_one_that_it_learned_with(tmp_path: Path, on
     prompter, name = prompter_for(backbone, content)
     assert name == digest
     assert not prompter.network.training
+    assert not prompter.copying, "it has learned the task"
     with one_sentence(ModelError, "made for"):
         prompter_for(random_backbone(seed=1), content)
 
@@ -80,7 +82,10 @@ def test_without_a_general_network_it_says_what_to_do(
         prompter_for(random_backbone(), SupportSet("", "s", as_objects(["disc"]), (pair(20, 20),)))
     network = tiny_network()
     monkeypatch.setattr("AutoPromptSAMLib.supports.encode.general_network", lambda backbone: network)
-    assert prompter_for(random_backbone(), SupportSet("", "s", ()))[0].network is network
+    prompter, name = prompter_for(random_backbone(), SupportSet("", "s", ()))
+    assert prompter.network is network
+    assert prompter.copying
+    assert name.startswith(content_sha256(network.state_dict()))
 
 
 def pool_of(*pairs: SupportPair) -> tuple[SupportPool, CopyPrompter]:

@@ -19,16 +19,17 @@ Mask = NDArray[np.bool_]
 
 def directions(features: Features) -> torch.Tensor:
     """Features of every cell of one image at length 1, (h·w, C): products of two are cosines."""
-    from torch.nn import functional as F
+    from AutoPromptSAMLib.prompters.proxy_prompt import label_copy
 
-    return F.normalize(features.embedding[0].float().flatten(1).T, dim=1)
+    return label_copy.directions(features.embedding[0])
 
 
 def on_image(frame: Frame, rows: int, cols: int) -> Mask:
     """Which of the (rows, cols) cells have their centre on the image; the others see padding."""
-    row = (np.arange(rows) + 0.5) * frame.input_size / rows < frame.resized_rows
-    col = (np.arange(cols) + 0.5) * frame.input_size / cols < frame.resized_cols
-    return row[:, None] & col
+    from AutoPromptSAMLib.prompters.proxy_prompt import label_copy
+
+    found: Mask = label_copy.on_image(frame, rows, cols).numpy()
+    return found
 
 
 def centres(frame: Frame, cells: Sequence[tuple[int, int]], rows: int, cols: int) -> NDArray[np.float64]:

@@ -52,14 +52,19 @@ class Contender(Protocol):
         """
 
 
-def contender(name: str, backbone: Backbone, network: ProxyPromptNetwork | None = None) -> Contender:
-    """The contender called so. Raises BenchError for an unknown name, and for "proxy" without a network."""
+def contender(
+    name: str, backbone: Backbone, network: ProxyPromptNetwork | None = None, copying: bool = False
+) -> Contender:
+    """The contender called so; ``copying`` as for ``ProxyPrompter``.
+
+    Raises BenchError for an unknown name, and for "proxy" without a network.
+    """
     from AutoPromptSAMLib.evaluation.proxy.persam import PerSam
 
     if name == "proxy":
         if network is None:
             raise BenchError("The contender proxy needs a network; learn one or use the general weights.")
-        return Proxy(backbone, network)
+        return Proxy(backbone, network, copying)
     simple: dict[str, Callable[[Backbone], Contender]] = {
         "persam": PerSam,
         "nearest-copy": NearestCopy,
@@ -73,10 +78,10 @@ def contender(name: str, backbone: Backbone, network: ProxyPromptNetwork | None 
 class Proxy:
     """The Proxy Prompt network with what it refines masks by, as the loops use it."""
 
-    def __init__(self, backbone: Backbone, network: ProxyPromptNetwork) -> None:
+    def __init__(self, backbone: Backbone, network: ProxyPromptNetwork, copying: bool = False) -> None:
         from AutoPromptSAMLib.prompters.proxy_prompt.prompter import ProxyPrompter
 
-        self._backbone, self._prompter = backbone, ProxyPrompter(network.eval(), backbone)
+        self._backbone, self._prompter = backbone, ProxyPrompter(network.eval(), backbone, copying)
 
     def prepare(self, supports: Sequence[Support], objects: tuple[str, ...]) -> Find:
         """See ``Contender``."""

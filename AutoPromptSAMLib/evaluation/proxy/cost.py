@@ -47,7 +47,7 @@ def measure(backbone: Backbone, counts: Sequence[int] = COUNTS, repeats: int = R
     row, col = np.mgrid[:SIDE, :SIDE] - SIDE // 2
     support = Support(backbone.encode([image]), image, {"object": row**2 + col**2 < (SIDE // 4) ** 2})
     torch.manual_seed(0)
-    prompter = ProxyPrompter(ProxyPromptNetwork(ProxyPromptConfig.small()).eval(), backbone)
+    prompter = ProxyPrompter(ProxyPromptNetwork(ProxyPromptConfig.small()).eval(), backbone, copying=True)
     features = support.features
 
     def wait() -> None:

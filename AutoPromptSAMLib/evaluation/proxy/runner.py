@@ -228,7 +228,7 @@ class Bench:
         supports = [self._support(backbone, shot) for shot in shots]
         finders = {}
         for name in names:
-            made = contender(name, backbone, network)
+            made = contender(name, backbone, network, copying=run.variant == GENERAL)
             if run.variant == APART:
                 for asked in run.objects:
                     finders[name, asked] = made.prepare([_only(each, asked) for each in supports], (SLOT,))
@@ -303,7 +303,7 @@ class Bench:
             digest = hashlib.sha256()
             for name, tensor in sorted(network.state_dict().items()):
                 digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
-            self._general = network, {"weights": digest.hexdigest()}
+            self._general = network, {"weights": digest.hexdigest(), "labels": "copied"}
         return self._general
 
     def _drawn(self, run: Run, dataset: Dataset) -> Draw:

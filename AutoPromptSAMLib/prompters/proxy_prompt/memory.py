@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from AutoPromptSAMLib.errors import PromptError
+from AutoPromptSAMLib.prompters.proxy_prompt.label_copy import LabelledCells
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,12 +16,19 @@ class SupportEncoding:
     """One support: ``keys`` (g·g, Ck + 1), ``values`` (N, g·g, C + 1) and ``sums`` (N, 2, D + 1) or None.
 
     ``keys`` are those of ``selective_map.as_keys``; a value is the Bridge's output and, last, the mask. ``sums`` are
-    the detail path's.
+    the detail path's. ``cells`` are for copying labels, None where that is not wanted.
     """
 
     keys: torch.Tensor
     values: torch.Tensor
     sums: torch.Tensor | None = None
+    cells: LabelledCells | None = None
+
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """All that is kept."""
+        copying = () if self.cells is None else (self.cells.directions, self.cells.labels)
+        return [tensor for tensor in (self.keys, self.values, self.sums, *copying) if tensor is not None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +51,22 @@ class SupportMemory:
     @property
     def nbytes(self) -> int:
         """Size of all tensors in bytes."""
-        return sum(t.nbytes for s in self.supports for t in (s.keys, s.values, s.sums) if t is not None)
+        return sum(tensor.nbytes for support in self.supports for tensor in support.tensors)
+
+    @property
+    def cells(self) -> tuple[LabelledCells, ...]:
+        """Those of all supports; none when a support has none."""
+        found = tuple(support.cells for support in self.supports if support.cells is not None)
+        return found if len(found) == len(self.supports) else ()
 
     def detach(self) -> SupportMemory:
         """The same without gradients."""
         return SupportMemory(
             self.objects,
             tuple(
-                SupportEncoding(s.keys.detach(), s.values.detach(), None if s.sums is None else s.sums.detach())
+                SupportEncoding(
+                    s.keys.detach(), s.values.detach(), None if s.sums is None else s.sums.detach(), s.cells
+                )
                 for s in self.supports
             ),
         )

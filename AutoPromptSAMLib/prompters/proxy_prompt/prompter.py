@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,9 +12,12 @@ from AutoPromptSAMLib.backbones.base import Backbone, Features, Frame, PromptEmb
 from AutoPromptSAMLib.errors import ModelError, PromptError
 from AutoPromptSAMLib.prompters.base import Prompted, Request, Support
 from AutoPromptSAMLib.prompters.proxy_prompt.canvas import image_canvas, mask_canvas
+from AutoPromptSAMLib.prompters.proxy_prompt.label_copy import copied, labelled_cells
 from AutoPromptSAMLib.prompters.proxy_prompt.memory import SupportMemory
 from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
 from AutoPromptSAMLib.prompts import PixelPrompts
+
+Refinement = Callable[[torch.Tensor], torch.Tensor]
 
 # Supports are encoded so many at a time, so that memory does not grow with their number.
 _AT_ONCE = 4
@@ -24,11 +28,12 @@ class ProxyPrompter:
 
     Tokens are sparse prompts, or SAM 2's memory where the network's configuration and the backbone have one.
     ``encode_supports`` once and ``prompt`` for every image; calling it does both. Gradients flow into ``network``
-    unless the caller forbids them. Raises ModelError for a network whose tokens go into a memory and a backbone
+    unless the caller forbids them. With ``copying``, for a network that has not learned the task, copied labels have a
+    vote in its answers (``label_copy``). Raises ModelError for a network whose tokens go into a memory and a backbone
     without one.
     """
 
-    def __init__(self, network: ProxyPromptNetwork, backbone: Backbone) -> None:
+    def __init__(self, network: ProxyPromptNetwork, backbone: Backbone, copying: bool = False) -> None:
         if network.config.memory != "none" and not backbone.capabilities.memory:
             raise ModelError(
                 f"This Proxy Prompt network writes into a model's memory, and {backbone.card.title} has none; choose "
@@ -36,6 +41,7 @@ class ProxyPrompter:
             )
         self.network = network.to(backbone.device)
         self.backbone = backbone
+        self.copying = copying
         self.code = backbone.dense_pe().detach()
         self.no_mask = _no_mask(backbone, self.code)
 
@@ -65,9 +71,17 @@ class ProxyPrompter:
             images.append(image_canvas(support.image, frame, size))
             masks.append(mask_canvas([_mask(support, name) for name in objects], frame, size))
         embedding = torch.cat([support.features.embedding for support in supports]).to(device)
-        return self.network.encode_supports(
+        memory = self.network.encode_supports(
             objects, embedding, torch.stack(images).to(device), torch.stack(masks).to(device)
         )
+        if not self.copying:
+            return memory
+        grid = self.network.config.grid
+        encodings = (
+            replace(encoding, cells=labelled_cells(support.features.to(device), mask, grid))
+            for encoding, support, mask in zip(memory.supports, supports, masks, strict=True)
+        )
+        return replace(memory, supports=tuple(encodings))
 
     def prompt(
         self,
@@ -97,7 +111,20 @@ class ProxyPrompter:
         embedding = out.embedding(self.no_mask)
         diagnostics = {"copied_mask": out.copied, "auxiliary": out.auxiliary, "confidence": out.confidence}
         joined = self._joined(embedding, features.frame, memory.objects, prompts or {})
-        return Prompted(memory.objects, joined, diagnostics, out.refine)
+        return Prompted(memory.objects, joined, diagnostics, self._refinement(features, memory, out.refine))
+
+    def _refinement(self, features: Features, memory: SupportMemory, refine: Refinement | None) -> Refinement | None:
+        """What is added to decoded logits: the network's fine detail, and what copied labels change."""
+        if not (self.copying and memory.cells):
+            return refine
+        with torch.no_grad():
+            second = copied(features, memory.cells, self.network.config.grid)
+
+        def joined(logits: torch.Tensor) -> torch.Tensor:
+            own = logits if refine is None else logits + refine(logits)
+            return second.joined(own) - logits
+
+        return joined
 
     def _joined(
         self, own: PromptEmbedding, frame: Frame, objects: tuple[str, ...], prompts: Mapping[str, PixelPrompts]
