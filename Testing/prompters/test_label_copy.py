@@ -85,6 +85,16 @@ def test_padding_neither_gives_nor_takes_labels() -> None:
     assert on_image(picture(kinds, cols=4).frame, SIDE, SIDE).sum() == 4 * SIDE
 
 
+def test_an_image_too_narrow_for_a_cell_gives_and_takes_nothing() -> None:
+    narrow = Features(picture(halves(4)).embedding, Frame(64, 2, 64, 2, 64))
+    seen = labelled_cells(narrow, torch.ones(1, SIDE, SIDE), SIDE)
+    assert len(seen.directions) == 0
+    for image, supports in ((narrow, [cells(halves(4), halves(4) == 0)]), (picture(halves(4)), [seen])):
+        found = copied(image, supports, SIDE)
+        assert found.vote.tolist() == [0.0]
+        assert found.labels.isfinite().all()
+
+
 @given(st.integers(0, 2**31 - 1), st.integers(1, 4))
 @settings(max_examples=25, deadline=None)
 def test_supports_one_by_one_are_as_good_as_all_cells_at_once(seed: int, count: int) -> None:
@@ -93,6 +103,11 @@ def test_supports_one_by_one_are_as_good_as_all_cells_at_once(seed: int, count: 
     image = picture(rng.integers(0, 4, (SIDE, SIDE)))
     together = LabelledCells(torch.cat([c.directions for c in each]), torch.cat([c.labels for c in each], 1))
     found, other, turned = (copied(image, some, SIDE) for some in (each, [together], each[::-1]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(label_copy, "_KEPT", 0)  # as with many supports
+        streamed = copied(image, each, SIDE)
+    assert torch.equal(found.labels, streamed.labels)
+    torch.testing.assert_close(found.vote, streamed.vote)
     torch.testing.assert_close(found.labels, other.labels)
     torch.testing.assert_close(found.labels, turned.labels)
     torch.testing.assert_close(found.vote, other.vote)
