@@ -154,9 +154,7 @@ class SupportsPanel(Panel):
     def add_from_scene(self) -> None:
         """Pairs of the open image and its visible segments."""
         segmenter, examples = self.desk.need_segmenter(), self.desk.examples
-        rows = [row for row in segmenter.segments if row.visible and row.ml]
-        if not rows:
-            raise PromptError(_("No segment is visible and filled; draw an object on a slice first."))
+        rows = examples.drawn(segmenter)
         vouched = self.ui.slicesCombo.currentIndex == VOUCHED
         axis = self.desk.page.automatic.axis if vouched else None
         found = examples.from_scene(segmenter, [row.id for row in rows], axis)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from AutoPromptSAMLib.errors import ImageError, PromptError
+from AutoPromptSAMLib.errors import ImageError
 from AutoPromptSAMLib.supports import SupportSet
 from AutoPromptSAMLib.web.panel import Panel, for_page
 from AutoPromptSAMLib.web.templates import page
@@ -97,10 +97,7 @@ class SupportsGallery(Panel):
 
     def on_examples_form(self, form: str, new: bool = False) -> None:
         """Ask where examples come from: "scene" or "files"; ``new`` for a set of their own. "" asks no more."""
-        segmenter = self.app.segmenter
-        rows = [] if segmenter is None else [s for s in segmenter.segments if s.visible and s.ml]
-        if form == "scene" and not rows:
-            raise PromptError("No segment is visible and filled; draw an object on a slice first.")
+        rows = self.desk.drawn(self.app.need_segmenter()) if form == "scene" else []
         self.state.update({
             "examples_open": True,
             "examples_form": form,

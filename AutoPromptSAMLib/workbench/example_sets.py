@@ -8,9 +8,10 @@ from pathlib import Path
 
 from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
-from AutoPromptSAMLib.mrml.segment_list import rgb
+from AutoPromptSAMLib.mrml.segment_list import SegmentInfo, rgb
 from AutoPromptSAMLib.supports import SupportLibrary, SupportObject, SupportPair, SupportSet, pairs_from_files
 from AutoPromptSAMLib.workbench.example_rows import PairRow, SetRow, count_text, listed, pair_row, set_row
+from AutoPromptSAMLib.workbench.language import tr as _
 
 MOST_LETTERS = 80  # of the name that a new set is given: a choice
 
@@ -135,6 +136,14 @@ class ExampleSets:
         while free in taken:
             free, number = f"{start} {number}", number + 1
         return free
+
+    @staticmethod
+    def drawn(segmenter: InteractiveSegmenter) -> list[SegmentInfo]:
+        """What examples can be made of: the segments that are visible and filled. PromptError when none is."""
+        found = [info for info in segmenter.segments if info.visible and info.ml]
+        if not found:
+            raise PromptError(_("No segment is visible and filled; draw an object on a slice first."))
+        return found
 
     def from_scene(
         self, segmenter: InteractiveSegmenter, segment_ids: Sequence[str], axis: int | None
