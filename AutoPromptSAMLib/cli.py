@@ -18,7 +18,7 @@ from rich.text import Text
 
 from AutoPromptSAMLib import __version__, learning_commands, review_commands, serve_command
 from AutoPromptSAMLib.console import check_output, console, download_bar, fetch_weights, local_session, run_object
-from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, ImageError, ModelError, PromptError
+from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, ModelError, PromptError
 from AutoPromptSAMLib.evaluation.bench_cli import bench
 from AutoPromptSAMLib.support_commands import (
     PairsCommand,
@@ -31,7 +31,6 @@ from AutoPromptSAMLib.support_commands import (
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.geometry import Crop
-    from AutoPromptSAMLib.intensity import IntensityMapping
     from AutoPromptSAMLib.prompts import Prompt
     from AutoPromptSAMLib.zoo import ModelCard
 
@@ -106,7 +105,7 @@ def segment(
     as_json: AsJson = False,
 ) -> None:
     """Segment an image from boxes, clicks, a prompts file or supports; the result has the geometry of the image."""
-    from AutoPromptSAMLib.command_prompts import box_from_text, point_from_text
+    from AutoPromptSAMLib.command_prompts import box_from_text, mapping_from_text, point_from_text
     from AutoPromptSAMLib.images import load_volume, save_segmentation
     from AutoPromptSAMLib.prompts.file import load_prompts
     from AutoPromptSAMLib.prompts.file import save_prompts as write_prompts
@@ -294,22 +293,6 @@ def doctor(as_json: AsJson = False) -> None:
         Console(markup=False).print(table)
     if any(finding.required and not finding.ok for finding in findings):
         raise typer.Exit(1)
-
-
-def mapping_from_text(text: str | None) -> IntensityMapping | None:
-    """The window of "LEVEL,WIDTH" or a preset's name; None (the default for the image) for None."""
-    from AutoPromptSAMLib.intensity import CT_PRESETS, WindowLevel
-
-    if text is None:
-        return None
-    if text in CT_PRESETS:
-        return WindowLevel.preset(text)
-    try:
-        level, width = (float(part) for part in text.split(","))
-    except ValueError:
-        names = ", ".join(CT_PRESETS)
-        raise ImageError(f'--window "{text}" is neither LEVEL,WIDTH nor one of {names}.') from None
-    return WindowLevel(level, width)
 
 
 def _slice_range(text: str | None) -> tuple[int, int] | None:

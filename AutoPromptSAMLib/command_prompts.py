@@ -1,4 +1,4 @@
-"""Prompts as they are typed on the command line, in voxels of a slice or in RAS millimetres.
+"""Prompts and windows as they are typed on the command line, in voxels of a slice or in RAS millimetres.
 
     --box  liver=axial:43:130,150,330,370     slice 43, first and last column and row (voxels)
     --point liver=axial:43:200,250            a click, in voxels of slice 43
@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from AutoPromptSAMLib.errors import PromptError
+from AutoPromptSAMLib.errors import ImageError, PromptError
 from AutoPromptSAMLib.geometry import Plane, VolumeGeometry, oblique_plane, slice_plane
+from AutoPromptSAMLib.intensity import CT_PRESETS, IntensityMapping, WindowLevel
 from AutoPromptSAMLib.prompts import Box, Point, Prompt
 from AutoPromptSAMLib.session.seeds import natural_axis, seed_slices
 
@@ -92,3 +93,17 @@ def _inside(positions: np.ndarray, plane: Plane, text: str) -> None:
         raise PromptError(
             f'"{text}" is outside its slice, which has columns 0 to {cols - 1} and rows 0 to {rows - 1}.'
         )
+
+
+def mapping_from_text(text: str | None) -> IntensityMapping | None:
+    """The window of "LEVEL,WIDTH" or a preset's name; None (the default for the image) for None."""
+    if text is None:
+        return None
+    if text in CT_PRESETS:
+        return WindowLevel.preset(text)
+    try:
+        level, width = (float(part) for part in text.split(","))
+    except ValueError:
+        names = ", ".join(CT_PRESETS)
+        raise ImageError(f'--window "{text}" is neither LEVEL,WIDTH nor one of {names}.') from None
+    return WindowLevel(level, width)

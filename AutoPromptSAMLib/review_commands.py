@@ -46,7 +46,7 @@ def review(
 
     Ctrl-C ends it with the slices that are done.
     """
-    from AutoPromptSAMLib.cli import mapping_from_text
+    from AutoPromptSAMLib.command_prompts import mapping_from_text
     from AutoPromptSAMLib.images import load_volume, save_segmentation
     from AutoPromptSAMLib.images.writer import SUFFIXES, write_voxels
     from AutoPromptSAMLib.session.review import exchanged

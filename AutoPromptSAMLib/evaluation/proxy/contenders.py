@@ -11,35 +11,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from AutoPromptSAMLib.evaluation.proxy.cells import Mask, by_object, coverage, directions, on_image
+from AutoPromptSAMLib.evaluation.proxy.targets import Find, Target
 from AutoPromptSAMLib.evaluation.quality.records import BenchError
 
 if TYPE_CHECKING:
     import torch
 
-    from AutoPromptSAMLib.backbones import Backbone, Features
+    from AutoPromptSAMLib.backbones import Backbone
     from AutoPromptSAMLib.prompters.base import Support
     from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
 
 CONTENDERS = ("proxy", "persam", "nearest-copy", "true-box")
-
-
-@dataclass(frozen=True, eq=False)
-class Target:
-    """A test image (rows, cols, 3) uint8, its features, and the truths (rows, cols), which only ``true-box`` sees."""
-
-    features: Features
-    image: NDArray[np.uint8]
-    truths: Mapping[str, Mask]
-
-
-Find = Callable[[Target], Mapping[str, Mask]]
 
 
 class Contender(Protocol):

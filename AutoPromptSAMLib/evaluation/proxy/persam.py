@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from AutoPromptSAMLib.backbones import Backbone, Features
-    from AutoPromptSAMLib.evaluation.proxy.contenders import Find, Target
+    from AutoPromptSAMLib.evaluation.proxy.targets import Find, Target
     from AutoPromptSAMLib.prompters.base import Support
     from AutoPromptSAMLib.prompts import PixelPrompts
 

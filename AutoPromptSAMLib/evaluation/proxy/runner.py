@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, StorageError
 from AutoPromptSAMLib.evaluation.metrics import dice
 from AutoPromptSAMLib.evaluation.proxy import cost
-from AutoPromptSAMLib.evaluation.proxy.contenders import Target, contender
+from AutoPromptSAMLib.evaluation.proxy.contenders import contender
 from AutoPromptSAMLib.evaluation.proxy.draws import (
     MOST_SHOTS,
     Draw,
@@ -30,6 +30,7 @@ from AutoPromptSAMLib.evaluation.proxy.draws import (
 )
 from AutoPromptSAMLib.evaluation.proxy.parts import ABLATIONS, Asked, Work, work_of
 from AutoPromptSAMLib.evaluation.proxy.records import APART, GENERAL, Folder, Record, Run, Settings
+from AutoPromptSAMLib.evaluation.proxy.targets import Target
 from AutoPromptSAMLib.evaluation.quality.records import BenchError
 from AutoPromptSAMLib.evaluation.run_folder import Unmeasured, reason_of
 from AutoPromptSAMLib.training.pool import reserved
