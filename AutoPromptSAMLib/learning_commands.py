@@ -139,7 +139,10 @@ def train(
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Train general weights on all sets of a folder whose `use` is `train`; a killed run goes on from where it was."""
+    """Train general weights on all sets of a folder whose `use` is `train`; a killed run goes on from where it was.
+
+    Encoded images are kept for the next run, up to 8 GB of them in the cache folder's `training`.
+    """
     from AutoPromptSAMLib.prompters.proxy_prompt.weights import load_start
     from AutoPromptSAMLib.training.general import train_general
     from AutoPromptSAMLib.training.settings import Settings
@@ -175,7 +178,7 @@ def train_adapter(
 ) -> None:
     """Train a Multi-Prompt Adapter, by which a model takes clicks and loose boxes, on all sets whose `use` is `train`.
 
-    Ctrl-C keeps what was trained so far.
+    Ctrl-C keeps what was trained so far. Encoded images are kept for the next run, as by `train`.
     """
     from AutoPromptSAMLib.backbones.multi_prompt_adapter import AdaptedBackbone
     from AutoPromptSAMLib.backbones.sam_family import SamBackbone

@@ -15,11 +15,14 @@ from PIL import Image
 
 from AutoPromptSAMLib import learning_commands
 from AutoPromptSAMLib.backbones.multi_prompt_adapter import load_adapted
-from AutoPromptSAMLib.training import adapter
+from AutoPromptSAMLib.backbones.tensor_file import content_sha256
+from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
+from AutoPromptSAMLib.prompters.proxy_prompt.weights import load_network
+from AutoPromptSAMLib.training import adapter, general
 from AutoPromptSAMLib.training.preview import Preview
 
 from .conftest import Run
-from .prompters.scenes import random_backbone, scene
+from .prompters.scenes import TINY, random_backbone, scene
 from .training.sets import picture_set
 
 FEW = ("--object", "disc", "--shots", 4, "--steps", 1, "--from-scratch")
@@ -121,3 +124,28 @@ def test_an_adapter_is_trained_and_loads_again(
     assert digest is not None
     own = load_adapted(output, plain, plain.card, digest[0])
     assert own.fingerprint != plain.fingerprint
+
+
+def test_general_weights_go_on_from_others_and_say_so(
+    run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, given = general.train_general, []
+
+    def short(backbone: Any, sources: Any, settings: Any, control: Any, checkpoint: Any, start: Any) -> Any:
+        given.append(start)
+        return train(backbone, sources, replace(settings, steps=1), control, checkpoint, start)
+
+    monkeypatch.setattr(general, "train_general", short)
+    monkeypatch.setattr(ProxyPromptConfig, "small", classmethod(lambda cls, memory=False: TINY))
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    for output, more in ((first, ()), (second, ("--start", first))):
+        outcome = run("train", "--data", data, "-o", output, *more)
+        assert outcome.code == 0, outcome.err
+    _, header = load_network(second, random_backbone())
+    assert given[0] is None
+    assert content_sha256(given[1].state_dict()) == load_network(first, random_backbone())[1].sha256
+    assert header.info["started_from"] == "first.safetensors"
+    assert any((tmp_path / "home" / "training").iterdir()), "what was encoded stays for the next run"
+    outcome = run("train", "--data", data, "-o", second, "--start", tmp_path / "nowhere.safetensors")
+    assert (outcome.code, outcome.err.count("Error:")) == (1, 1)
+    assert "nowhere.safetensors" in outcome.err

@@ -48,7 +48,6 @@ class Desk:
         self.parameters: Parameters | None = None
         self.ready = False  # whether all packages are there
         self.engine: Engine | None = None
-        self.segmenter: InteractiveSegmenter | None = None
         self.placing: Placing | None = None
         self.examples: ExamplesDesk | None = None
         self.editor: Editor | None = None
@@ -67,6 +66,11 @@ class Desk:
         self._watched: list[tuple[Any, int]] = []  # the image of the segmenter
         self.page = build_panels(self, layout)
         self._bound = self.page.bound  # now, as some of the widgets' children do not live as long as they do
+
+    @property
+    def segmenter(self) -> InteractiveSegmenter | None:
+        """That of the chosen volume, segmentation and model; None until there are all of them."""
+        return None if self.connection is None else self.connection.segmenter
 
     @property
     def panels(self) -> tuple[Panel, ...]:
@@ -243,17 +247,17 @@ class Desk:
         connection = Connection(
             session, volume, segmentation, self.thread.call, self._refresh, self._said, editor.logic, FOLDER
         )
-        self.connection, self.segmenter, self._is_far = connection, connection.segmenter, engine.is_far
+        self.connection, self._is_far = connection, engine.is_far
         self._restore(connection)
-        self.views.segmenter = self.segmenter
+        self.views.segmenter = segmenter = connection.segmenter
         if self.placing is not None:
-            self.placing.segmenter = self.segmenter
+            self.placing.segmenter = segmenter
         for event in (volume.TransformModifiedEvent, volume.ImageDataModifiedEvent):
             self._watched.append((volume, volume.AddObserver(event, lambda *_: self._changed.start())))
         self.views.show_image(volume)
         self.update_tools()
         for panel in self.panels:
-            panel.connected(self.segmenter)
+            panel.connected(segmenter)
         connection.tell_all()
 
     def _restore(self, connection: Connection) -> None:
@@ -285,7 +289,7 @@ class Desk:
             self.thread.work(lambda: session.close(cancel=True), lambda _nothing: None)
         else:
             session.close(cancel=True)
-        self.connection = self.segmenter = self.views.segmenter = None
+        self.connection = self.views.segmenter = None
         self.update_tools()
 
     def need_segmenter(self) -> InteractiveSegmenter:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 import stat
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,11 +13,20 @@ from urllib.parse import unquote
 from xml.parsers import expat
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
+from AutoPromptSAMLib.errors import ImageError
 from AutoPromptSAMLib.files.folders import NotAllowedError
 
 MAX_FILES = 20_000  # a choice: the largest DICOM studies have a few thousand files
 HEADER_BYTES = 1 << 20  # more than any honest header of the formats below
+# What zipfile raises for archives that are broken, locked, or packed in a way it does not know.
+DAMAGED = (BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error, lzma.LZMAError)
 WITH_DATA_FILES = (".mhd", ".mha", ".nhdr", ".nrrd")
+
+
+def damaged(archive: str, error: Exception) -> ImageError:
+    """The error for an archive that was opened with one of ``DAMAGED``."""
+    locked = " because it has a password" if "password" in str(error) else ""
+    return ImageError(f"{archive} cannot be unpacked{locked}; pack the files again.")
 
 
 def check_entries(archive: str, entries: Sequence[ZipInfo]) -> None:
@@ -33,22 +44,21 @@ def check_entries(archive: str, entries: Sequence[ZipInfo]) -> None:
 def check_references(path: Path) -> None:
     """NotAllowedError for an image or scene that names files beyond its own folder: readers would fetch them.
 
-    What cannot be read is left for its reader to judge.
+    ImageError for an archive that cannot be looked into: another reader might, and nobody would have looked. A file
+    that is not there is left for its reader to judge.
     """
     name, outside = path.name.lower(), None
-    try:
-        if name.endswith((".mrb", ".zip")):
+    if name.endswith((".mrb", ".zip")) and path.is_file():
+        try:
             with ZipFile(path) as archive:
                 check_entries(path.name, archive.infolist())
                 outside = _scene_reference(archive)
-        elif name.endswith(WITH_DATA_FILES):
-            with open(path, "rb") as stream:
-                names = _data_files(stream.read(HEADER_BYTES))
-            inside = path.parent.resolve()
-            links = (n for n in names if not (inside / n).resolve().is_relative_to(inside))
-            outside = next(filter(_leads_away, names), None) or next(links, None)
-    except (OSError, BadZipFile, NotImplementedError, RuntimeError, ValueError):
-        return
+        except (OSError, *DAMAGED) as error:
+            raise damaged(path.name, error) from None
+    elif name.endswith(WITH_DATA_FILES):
+        with suppress(OSError), open(path, "rb") as stream:
+            names = _data_files(stream.read(HEADER_BYTES))
+            outside = next((n for n in names if _leads_away(n) or _links_away(path.parent, n)), None)
     if outside is not None:
         raise NotAllowedError(
             f"{path.name} takes its voxels from a file elsewhere ({outside:.80}); save it again as one file, such as "
@@ -59,6 +69,14 @@ def check_references(path: Path) -> None:
 def _leads_away(name: str) -> bool:
     parts = re.split(r"[/\\]", name)
     return ".." in parts or (parts[0] == "" and len(parts) > 1) or bool(re.match("[A-Za-z]+:", name))
+
+
+def _links_away(folder: Path, name: str) -> bool:
+    """Whether a file of a folder is a link out of it, or a name that no file can have."""
+    try:
+        return not (folder / name).resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # a NUL, a loop of links, a name too long
+        return True
 
 
 def _data_files(head: bytes) -> list[str]:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import lzma
 import os
 import re
 import secrets
 import shutil
 import threading
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from zipfile import BadZipFile, ZipFile, ZipInfo
+from zipfile import ZipFile, ZipInfo
 
 from AutoPromptSAMLib.atomic import storage_error
 from AutoPromptSAMLib.errors import AutoPromptSAMError, ImageError
-from AutoPromptSAMLib.files.checks import MAX_FILES, check_entries, check_references
+from AutoPromptSAMLib.files.checks import DAMAGED, MAX_FILES, check_entries, check_references, damaged
 from AutoPromptSAMLib.files.folders import NotAllowedError
 from AutoPromptSAMLib.files.opened import READABLE, Opened, is_dicom, kind_of, safe_name
 
 HEADERS = (".mhd", ".nhdr", ".hdr")  # their voxels are in a file beside them
 PIECE = 1 << 20
-# What zipfile raises for archives that are broken, locked, or packed in a way it does not know.
-DAMAGED = (BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error, lzma.LZMAError)
 
 
 @dataclass
@@ -190,8 +186,7 @@ class Uploads:
                     with archive.open(entry) as source, open(target, "xb") as stream:
                         shutil.copyfileobj(source, stream, PIECE)
         except DAMAGED as error:
-            locked = " because it has a password" if "password" in str(error) else ""
-            raise ImageError(f"{path.name} cannot be unpacked{locked}; pack the files again.") from None
+            raise damaged(path.name, error) from None
         return False
 
 

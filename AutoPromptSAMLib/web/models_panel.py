@@ -39,21 +39,22 @@ class ModelsPanel(Panel):
     async def use(self, name: str, device: str = "auto") -> None:
         """Load a model and let it segment from now on; prompts stay. Says so when that fails."""
         app, state, models = self.app, self.state, self.models
-        load, before, worked = models.load(name, device), state.model_title, False
+        load, before, backbone = models.load(name, device), state.model_title, None
         try:
             with state:
                 state.model_title = models.loading_text(name)
             backbone = await asyncio.to_thread(load)
-            worked = True
         except AutoPromptSAMError as error:
-            with state:
-                state.model_title = before or "Choose a model"
-                app.say(str(error), "error")
-                if not state.model:
-                    self.on_models_open()
-            return
+            app.say(str(error), "error")
         finally:
-            models.loaded(worked)
+            models.loaded(backbone is not None)
+            if backbone is None:
+                with state:
+                    state.model_title = before or "Choose a model"
+                    if not state.model:
+                        self.on_models_open()
+        if backbone is None:
+            return
         with state:
             state.model, state.model_title = name, f"{backbone.card.title} · {device_word(backbone.device)}"
             state.model_about = f"{runs_text(backbone)}; the views are drawn by the CPU."

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from AutoPromptSAMLib.errors import AutoPromptSAMError
+from AutoPromptSAMLib.errors import ImageError
 from AutoPromptSAMLib.files.checks import check_references
 from AutoPromptSAMLib.files.folders import NotAllowedError
 from AutoPromptSAMLib.geometry import Volume, VolumeGeometry
@@ -100,10 +101,31 @@ def test_scenes_that_name_other_files_are_refused(tmp_path: Path, one_sentence) 
             check_references(path)
 
 
-def test_what_is_no_archive_is_for_its_reader_to_judge(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_for_its_reader_to_judge(tmp_path: Path) -> None:
     for name in ("a.mrb", "nowhere.nrrd"):
         check_references(tmp_path / name)
-    (tmp_path / "a.mrb").write_bytes(b"not a zip")
-    check_references(tmp_path / "a.mrb")
-    with pytest.raises(AutoPromptSAMError):
-        load_volume(tmp_path / "a.mrb")
+
+
+def test_an_archive_that_cannot_be_looked_into_is_refused(tmp_path: Path, one_sentence) -> None:
+    path, content = tmp_path / "a.mrb", io.BytesIO()
+    with ZipFile(content, "w", ZIP_DEFLATED) as archive:
+        archive.writestr("scene/a.mrml", "<MRML>" + "<Volume/>" * 500 + "</MRML>")
+    whole = content.getvalue()
+    flipped = bytearray(whole)
+    flipped[60:64] = b"\xff" * 4  # in the packed scene: its reader would follow what was not looked at
+    odd = bytearray(whole)
+    for at in (8, whole.index(b"PK\x01\x02") + 10):
+        odd[at] = 93  # packed by Zstandard, which others may know
+    for bad in (b"not a zip", whole[:-30], bytes(flipped), bytes(odd)):
+        path.write_bytes(bad)
+        with one_sentence(ImageError, "a.mrb cannot be unpacked; pack the files again"):
+            check_references(path)
+    path.write_bytes(whole)
+    check_references(path)
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.mhd"
+    path.write_text(MHD + "a\0b\n")
+    with pytest.raises(NotAllowedError):
+        check_references(path)

@@ -79,7 +79,8 @@ def test_one_image(uploads: Uploads, tmp_path: Path, name: str) -> None:
     ("name", "kind"), [("case.MRB", "scene"), ("organs.seg.nrrd", "segmentation"), ("p.json", "prompts")]
 )
 def test_what_is_no_image_is_told_apart(uploads: Uploads, name: str, kind: str) -> None:
-    assert uploads.finish(send(uploads, {name: b"x"})).kind == kind
+    content = zip_bytes({"scene.mrml": b"<MRML/>"}) if kind == "scene" else b"x"
+    assert uploads.finish(send(uploads, {name: content})).kind == kind
 
 
 NAMES = {"": "DICOM", "study 7\\": "DICOM", "study 7/": "study 7"}

@@ -13,8 +13,9 @@ from AutoPromptSAMLib.backbones.tensor_file import header_for, write_tensors
 from AutoPromptSAMLib.errors import ModelError, StorageError
 from AutoPromptSAMLib.prompters import Request
 from AutoPromptSAMLib.prompters.lora import LoraAdapter
+from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
 from AutoPromptSAMLib.prompters.proxy_prompt.prompter import ProxyPrompter
-from AutoPromptSAMLib.prompters.proxy_prompt.weights import KIND, load_network, save_network
+from AutoPromptSAMLib.prompters.proxy_prompt.weights import KIND, load_network, load_start, save_network
 from AutoPromptSAMLib.prompts import PixelPrompts
 
 from .scenes import TINY, random_backbone, scene, support, target, tiny_network
@@ -59,6 +60,19 @@ def test_another_backbone_is_refused(saved: Path, one_sentence) -> None:  # type
         load_network(saved, other)
     with one_sentence(ModelError, "other weights"):
         load_network(saved, random_backbone(seed=1))
+
+
+def test_training_may_start_from_the_weights_of_another_model(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, one_sentence
+) -> None:  # type: ignore[no-untyped-def]
+    other = random_backbone(seed=1)
+    with one_sentence(ModelError, "start from other weights, or from none"):
+        load_start(saved, other)  # a network of another size
+    monkeypatch.setattr(ProxyPromptConfig, "small", classmethod(lambda cls, memory=False: TINY))
+    found, kept = load_start(saved, other).state_dict(), tiny_network().state_dict()
+    assert all(torch.equal(found[name], value) for name, value in kept.items())
+    with one_sentence(ModelError, "nowhere.safetensors"):
+        load_start(saved.with_name("nowhere.safetensors"), other)
 
 
 def test_other_files_are_refused(tmp_path: Path, saved: Path, one_sentence) -> None:  # type: ignore[no-untyped-def]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from AutoPromptSAMLib.datasets import Case, LabelMasks, Pair
 from AutoPromptSAMLib.geometry import Volume, VolumeGeometry
@@ -14,7 +15,7 @@ from AutoPromptSAMLib.training.general import draw_general, train_general
 from AutoPromptSAMLib.training.pool import REGION, Source, gather, regions, reserved, slices_through
 from AutoPromptSAMLib.training.settings import Settings
 
-from ..prompters.scenes import SIZE, TINY, random_backbone, scene
+from ..prompters.scenes import SIZE, TINY, random_backbone, scene, tiny_network
 from .sets import picture_set
 
 
@@ -126,3 +127,15 @@ def test_general_weights_are_trained_and_judged_on_other_patients(source: Source
     assert learned.best_dice > 0.5
     assert max(scores) == pytest.approx(learned.best_dice, abs=2e-3)
     assert not learned.network.training
+
+
+def test_training_goes_on_from_a_network_and_leaves_it_as_it_is(source: Source, backbone) -> None:  # type: ignore[no-untyped-def]
+    start = tiny_network()
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    settings = Settings(steps=1, minutes=None, targets=1, learning_rate=1e-12, evaluate_every=1)
+    learned = train_general(backbone, [source], settings, start=start)
+    after = learned.network.state_dict()
+    assert learned.network is not start
+    for name, value in start.state_dict().items():
+        assert torch.equal(value, before[name])
+        torch.testing.assert_close(after[name], value)

@@ -98,14 +98,23 @@ def test_a_download_that_fails_says_why_once(app: WebApp, loads: list[str], monk
     assert loads == []
 
 
-def test_a_model_that_cannot_be_loaded_leaves_the_one_before(app: WebApp, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ModelError("These weights are damaged; download them again."), "These weights are damaged"),
+        (MemoryError(), "Something went wrong"),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_leaves_the_one_before(
+    app: WebApp, monkeypatch: pytest.MonkeyPatch, error: Exception, text: str
+) -> None:
     app.state.update({"model": DEFAULT_MODEL, "model_title": "LiteMedSAM · CPU"})
 
     def load(card: Any, device: str) -> ThresholdBackbone:
-        raise ModelError("These weights are damaged; download them again.")
+        raise error
 
     monkeypatch.setattr(backbones, "load_backbone", load)
     do(app, "model_use", "mobile-sam")
     settle(app, lambda: bool(app.state.toasts))
-    assert told(app) == "These weights are damaged; download them again."
+    assert told(app).startswith(text)
     assert (app.state.model, app.state.model_title) == (DEFAULT_MODEL, "LiteMedSAM · CPU")
