@@ -1,7 +1,7 @@
 """What "Refine automatically" on all slices does to a segmentation of the sample CT: 3D Dice before and after.
 
-From a good start (one tight box, propagated) and from a poor one (every slice from a box of its own, whose IoU with the
-tight one is random), as ``bench uncertainty --parts human`` has them. Through ``LocalSession``, as a host does.
+From a good start (one tight box, propagated) and from a poor one (every slice from a box of its own, whose IoU with
+the tight one is random), as ``bench uncertainty --parts human`` has them. Through ``LocalSession``, as a host does.
 
     python Testing/benchmarks/refine_volume.py
 """
