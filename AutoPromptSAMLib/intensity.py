@@ -143,10 +143,14 @@ class PassThrough:
 def default_mapping(volume: Volume) -> IntensityMapping:
     """How a volume is shown when nobody says otherwise.
 
-    Colour and 8-bit images as they are; CT (by its modality, or of unknown modality with values down to -500) in the
-    abdomen window; everything else by the percentiles of its foreground.
+    Colour, binary and 8-bit pictures as they are, and 8-bit CT, which somebody has windowed; CT (by its modality, or
+    of unknown modality with values down to -500) in the abdomen window; everything else by the percentiles of its
+    foreground. That includes 8-bit volumes: some MR is stored with its tissue in the darkest third and one bright
+    vessel at 255.
     """
-    if volume.is_colour or volume.array.dtype in (np.uint8, np.bool_):
+    if volume.is_colour or volume.array.dtype == np.bool_:
+        return PassThrough()
+    if volume.array.dtype == np.uint8 and (volume.modality == "CT" or len(volume.array) == 1):
         return PassThrough()
     if volume.modality == "CT" or (volume.modality is None and volume.minimum <= CT_MINIMUM):
         return WindowLevel.preset("abdomen")
