@@ -101,14 +101,18 @@ def instead_of(present: NDArray[np.bool_], refinement: Refinement) -> Refinement
     """The refinement as steps away from ``present`` (rows, cols), the mask that is there, whoever made it.
 
     Step 0 now stands for that mask, and step 1 is what the model makes of the prompts as they were given. None is
-    accepted unless the best of them is expected to be clearly better than ``present`` (``gains``).
+    accepted unless the best of them is expected to be clearly better than ``present`` (``gains``), and obeys the
+    clicks that ``present`` obeys.
     """
     first, *rounds = refinement.steps
     steps = [replace(first, reason=AGAIN), *rounds]
-    best = refinement.best.estimate
-    if not gains(best, present):
+    best, reason = refinement.best.estimate, ""
+    if contradicted(best.mask, first.prompts) and not contradicted(present, first.prompts):
+        reason = "it contradicts a click"
+    elif not gains(best, present):
         there = expected_dice(present, best.probability)
         reason = f"what is there is about as good (expected Dice {100 * there:.0f} %)"
+    if reason:
         steps = [replace(step, accepted=False, reason=reason) if step.accepted else step for step in steps]
     return Refinement((first, *steps))
 

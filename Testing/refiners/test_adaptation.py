@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from AutoPromptSAMLib.prompts import PixelPrompts
 from AutoPromptSAMLib.refiners import Estimate, Refinement, Settings, Step, adaptation, estimate, refine
-from AutoPromptSAMLib.refiners.adaptation import contradicted, proposed
+from AutoPromptSAMLib.refiners.adaptation import contradicted, instead_of, proposed
 
 from .doubles import SHAPE, SoftBackbone, encoded, everywhere, rectangle
 
@@ -151,6 +151,18 @@ def test_no_round_may_contradict_a_click(
     clicked = refine(backbone, None, PixelPrompts([at], [label], [22, 22, 40, 40]), Settings(rounds=1))
     assert clicked.steps[1].reason == "it contradicts a click"
     assert not clicked.improved
+
+
+def test_a_mask_that_obeys_a_click_gives_way_to_none_that_does_not(answers: Callable[..., None]) -> None:
+    whole = rectangle(20, 20, 49, 49)
+    cut = whole.copy()
+    cut[:, 35:] = False  # a person clicked a half away
+    for at, label, obeyed in (((45, 30), 0, True), ((45, 30), 1, False)):
+        answers(belief(0.95, whole))
+        first = refine(SoftBackbone(), None, PixelPrompts([at], [label], [20, 20, 49, 49]), Settings(rounds=0))
+        found = instead_of(cut, first)
+        assert found.improved is not obeyed
+        assert (found.steps[1].reason == "it contradicts a click") is obeyed
 
 
 def test_clicks_beside_the_image_count_at_its_border() -> None:
