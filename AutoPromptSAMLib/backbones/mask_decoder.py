@@ -108,8 +108,8 @@ class LeanMaskDecoder(nn.Module):
             bias = attention.v_proj.bias.unflatten(0, (attention.num_heads, 1, -1))
             answer = gathered @ _by_head(attention, attention.v_proj.weight).transpose(-2, -1) + bias
         else:
-            key = _heads(attention, F.linear(cells, attention.k_proj.weight)).transpose(-2, -1) + key_code
-            answer = (query @ key).softmax(-1) @ _heads(attention, attention.v_proj(cells))
+            key = _heads(attention, F.linear(cells, attention.k_proj.weight)) + key_code.transpose(-2, -1)
+            answer = _attend(query, key, _heads(attention, attention.v_proj(cells)))
         return attention.out_proj(answer.transpose(1, 2).flatten(2))
 
     def _to_tokens(
@@ -124,6 +124,10 @@ class LeanMaskDecoder(nn.Module):
         """The cells (N or 1, h·w, 256) attend to tokens ``key`` and ``value`` (N, n, 256)."""
         key = _heads(attention, attention.k_proj(key)) / _root(attention)
         query_code = self.get_buffer(code)
+        if _learning(key):
+            query = _heads(attention, F.linear(cells, attention.q_proj.weight)) + query_code.transpose(-2, -1)
+            answer = _attend(query, key, _heads(attention, attention.v_proj(value)))
+            return attention.out_proj(answer.transpose(1, 2).flatten(2))
         if lean:
             projected = (key @ _by_head(attention, attention.q_proj.weight)).flatten(1, 2)
             scores = _split(attention, projected @ cells.transpose(-2, -1)) + key @ query_code
@@ -176,6 +180,23 @@ def _split(attention: Attention, x: torch.Tensor) -> torch.Tensor:
 def _by_head(attention: Attention, weight: torch.Tensor) -> torch.Tensor:
     """A projection's (heads·c, 256) to (heads, c, 256)."""
     return weight.unflatten(0, (attention.num_heads, -1))
+
+
+def _learning(x: torch.Tensor) -> bool:
+    return torch.is_grad_enabled() and x.requires_grad
+
+
+def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """softmax(query·key)·value, (N, heads, n, c) each, of which keys and values may be one for all objects.
+
+    With gradients by the fused kernel, which takes 9 instead of 33 ms (64 tokens to 4096 cells, there and back, one
+    core); what OpenVINO is given stays in plain products, which it fuses by itself.
+    """
+    if not _learning(query):
+        return (query @ key.transpose(-2, -1)).softmax(-1) @ value
+    batch = torch.broadcast_shapes(query.shape[:1], key.shape[:1])
+    query, key, value = (x.expand(*batch, -1, -1, -1) for x in (query, key, value))
+    return F.scaled_dot_product_attention(query, key, value, scale=1.0)
 
 
 def _root(attention: Attention) -> float:

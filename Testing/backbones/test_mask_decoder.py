@@ -45,10 +45,11 @@ def test_the_lean_order_gives_what_the_package_gives(
         torch.testing.assert_close(quality[n], iou[0], atol=1e-4, rtol=1e-4)
 
 
-def test_gradients_are_those_of_the_package(lean: LeanMaskDecoder, dense_pe: torch.Tensor) -> None:
+@pytest.mark.parametrize("prompts", [3, 20])  # cells are projected for many tokens, and not for few
+def test_gradients_are_those_of_the_package(lean: LeanMaskDecoder, dense_pe: torch.Tensor, prompts: int) -> None:
     found = []
     for lean_order in (True, False):
-        source, sparse = _noise(1, 256, 64, 64).requires_grad_(), _noise(2, 3, 256, seed=1).requires_grad_()
+        source, sparse = _noise(1, 256, 64, 64).requires_grad_(), _noise(2, prompts, 256, seed=1).requires_grad_()
         tokens = lean.tokens(sparse)
         logits, _ = (
             lean(source, tokens) if lean_order else decode_as_published(lean.published, dense_pe, source, tokens)

@@ -41,19 +41,35 @@ class DetailPath(nn.Module):
         """Images (B, 3, S, S) in 0..1 at S, S/2 and S/4, and the descriptions (B, D, S, S) of their pixels."""
         full = self.at_full(image * 2 - 1)
         half = self.at_half(full)
-        described = self.describe(torch.cat([full, _resized(half, full.shape[-2:])], dim=1)).movedim(1, -1)
-        return full, half, self.at_quarter(half), F.layer_norm(described, described.shape[-1:]).movedim(-1, 1)
+        return full, half, self.at_quarter(half), self._described(full, half).movedim(-1, 1)
+
+    def _described(self, full: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
+        """Descriptions (B, S, S, D) of pixels.
+
+        ``describe`` sees both levels at once; as it mixes channels only, its share of ``half`` is taken before that is
+        enlarged, at a quarter of the arithmetic.
+        """
+        at_full, at_half = self.describe.weight.flatten(1).split([full.shape[1], half.shape[1]], dim=1)
+        below = F.linear(half.movedim(1, -1), at_half).movedim(-1, 1)
+        here = F.linear(full.movedim(1, -1), at_full, self.describe.bias)
+        described = here + _resized(below, full.shape[-2:]).movedim(1, -1)
+        return F.layer_norm(described, described.shape[-1:])
 
     def summarise(self, image: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         """Sums (K, N, 2, D + 1) inside and around the objects of K supports; the last entry is the area.
 
         ``image`` is (K, 3, S, S) in 0..1, ``masks`` (K, N, S, S) in 0..1.
         """
-        around = F.max_pool2d(masks, 2 * _AROUND + 1, stride=1, padding=_AROUND) - masks
+        # The maximum over a square is that over its columns of that over its rows, in a fifth of the time.
+        side = 2 * _AROUND + 1
+        wide = F.max_pool2d(masks, (1, side), stride=1, padding=(0, _AROUND))
+        around = F.max_pool2d(wide, (side, 1), stride=1, padding=(_AROUND, 0)) - masks
         regions = torch.stack([masks, around], dim=2).flatten(3)
-        described = self.pyramid(image)[-1].flatten(2)
-        counted = torch.cat([described, torch.ones_like(described[:, :1])], dim=1)
-        return torch.einsum("knrp,kdp->knrd", regions, counted)
+        full = self.at_full(image * 2 - 1)
+        described = self._described(full, self.at_half(full)).flatten(1, 2)
+        # (K, N·2, S·S) by (K, S·S, D): sums over the pixels, which lie channels-last here.
+        sums = (regions.flatten(1, 2) @ described).unflatten(1, regions.shape[1:3])
+        return torch.cat([sums, regions.sum(-1, keepdim=True)], dim=-1)
 
     def forward(
         self,

@@ -20,11 +20,10 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 IMPLEMENTATIONS = ("auto", "kernels", "parallel", "in-order")
 
-_AT_ONCE = 2**19  # numbers of states that the in-order scan holds: 2 MB stay in a core's cache
+_AT_ONCE = 2**18  # numbers of states that the in-order scan holds: 1 MB stays in a core's cache
 _CONV = 4  # taps of the causal convolution, as published
 _DT_MIN, _DT_MAX = 1e-3, 1e-1  # range of step sizes at the start, as published
 
@@ -56,7 +55,7 @@ def selective_scan(
         states = pscan(decay.transpose(0, 1), inputs.transpose(0, 1)).transpose(0, 1)
         y = (states * c[:, :, None]).sum(-1)
     elif implementation == "in-order":
-        y = _in_order(x, delta, b, c, a)
+        y = _InOrder.apply(x, delta, b, c, a)
     else:
         raise ValueError(f"no implementation {implementation!r}; one of {IMPLEMENTATIONS}")
     return (y + d * x).transpose(0, 1)
@@ -91,49 +90,69 @@ def _terms(
     return torch.exp(delta[..., None] * a), (delta * x)[..., None] * b[:, :, None]
 
 
-def _in_order(x: torch.Tensor, delta: torch.Tensor, b: torch.Tensor, c: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
-    """c·h (L, B, D), in pieces of the sequence; the backward pass computes each piece again from its start."""
-    state = x.new_zeros(*x.shape[1:], a.shape[1])
-    pieces = [tensor.split(max(1, _AT_ONCE // state.numel())) for tensor in (x, delta, b, c)]
-    out = []
-    for x, delta, b, c in zip(*pieces, strict=True):
-        if torch.is_grad_enabled():
-            y, state = checkpoint(_piece, state, x, delta, b, c, a, use_reentrant=False, preserve_rng_state=False)
-        else:
-            y, state = _piece(state, x, delta, b, c, a)
-        out.append(y)
-    return torch.cat(out)
+class _InOrder(torch.autograd.Function):
+    """c·h (L, B, D), one step after another, in pieces of the sequence whose states stay in the cache.
+
+    The backward pass computes each piece again from its first state. It is written out, as autograd would go over the
+    states (L, B, D, S) twice as often.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, delta: torch.Tensor, b: torch.Tensor, c: torch.Tensor, a: torch.Tensor
+    ) -> torch.Tensor:
+        state = x.new_zeros(*x.shape[1:], a.shape[1])
+        starts, out = [], []
+        for x_, delta_, b_, c_ in _pieces(state.numel(), x, delta, b, c):
+            starts.append(state)
+            _, states = _states(state, x_, delta_, b_, a)
+            out.append((states @ c_[..., None])[..., 0])
+            state = states[-1].clone()
+        ctx.save_for_backward(x, delta, b, c, a, *starts)
+        return torch.cat(out)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x, delta, b, c, a, *starts = ctx.saved_tensors
+        of_a, later = torch.zeros_like(a), torch.zeros_like(starts[0])
+        found: list[tuple[torch.Tensor, ...]] = []
+        pieces = _pieces(later.numel(), x, delta, b, c, gradients[0])
+        for start, (x_, delta_, b_, c_, dy) in reversed(list(zip(starts, pieces, strict=True))):
+            decay, states = _states(start, x_, delta_, b_, a)
+            # Of the states: what y says, and what comes back through all later ones.
+            of_states = dy[..., None] * c_[:, :, None]
+            of_states[-1] += later
+            steps, decays = of_states.unbind(0), decay.unbind(0)
+            for t in range(len(steps) - 2, -1, -1):
+                steps[t].addcmul_(decays[t + 1], steps[t + 1])
+            later = decay[0] * of_states[0]
+            of_c = (dy[:, :, None] @ states)[:, :, 0]
+            of_b = ((delta_ * x_)[:, :, None] @ of_states)[:, :, 0]
+            of_input = (of_states @ b_[..., None])[..., 0]
+            # Of delta·a, in the place of the decay.
+            decay[1:] *= states[:-1]
+            decay[0] *= start
+            decay *= of_states
+            of_a += (decay * delta_[..., None]).sum((0, 1))
+            of_delta = (decay.mul_(a)).sum(-1) + of_input * x_
+            found.append((of_input * delta_, of_delta, of_b, of_c))
+        of_x, of_delta, of_b, of_c = (torch.cat(parts[::-1]) for parts in zip(*found, strict=True))
+        return of_x, of_delta, of_b, of_c, of_a
 
 
-def _piece(
-    state: torch.Tensor, x: torch.Tensor, delta: torch.Tensor, b: torch.Tensor, c: torch.Tensor, a: torch.Tensor
+def _pieces(state_size: int, *sequences: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
+    return list(zip(*(s.split(max(1, _AT_ONCE // state_size)) for s in sequences), strict=True))
+
+
+def _states(
+    start: torch.Tensor, x: torch.Tensor, delta: torch.Tensor, b: torch.Tensor, a: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """c·h (l, B, D) of some steps after ``state`` (B, D, S), and the state after the last."""
-    states = _Recurrence.apply(state, *_terms(x, delta, b, a))
-    return (states @ c[..., None])[..., 0], states[-1]
-
-
-class _Recurrence(torch.autograd.Function):
-    """h[t] = decay[t]·h[t-1] + inputs[t] along axis 0, with h[-1] = start."""
-
-    @staticmethod
-    def forward(ctx: Any, start: torch.Tensor, decay: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-        states = inputs.clone(memory_format=torch.contiguous_format)
-        before = start
-        for here, factor in zip(states.unbind(0), decay.unbind(0), strict=True):
-            before = here.addcmul_(factor, before)
-        ctx.save_for_backward(start, decay, states)
-        return states
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        start, decay, states = ctx.saved_tensors
-        gradient = gradients[0].clone(memory_format=torch.contiguous_format)
-        steps, decays = gradient.unbind(0), decay.unbind(0)
-        for t in range(len(steps) - 2, -1, -1):
-            steps[t].addcmul_(decays[t + 1], steps[t + 1])
-        of_decay = gradient * torch.cat([start[None], states[:-1]])
-        return decay[0] * gradient[0], of_decay, gradient
+    """Decay and states h[t] = decay[t]·h[t-1] + inputs[t] of some steps after ``start`` (B, D, S)."""
+    decay, states = _terms(x, delta, b, a)
+    before = start
+    for here, factor in zip(states.unbind(0), decay.unbind(0), strict=True):
+        before = here.addcmul_(factor, before)
+    return decay, states
 
 
 class _Direction(nn.Module):
