@@ -216,7 +216,7 @@ def _gathered(backbone: Backbone, data: Path, views: int, seed: int) -> list[Sou
     with console.status("Encoding") as status:
         return gather(
             backbone, sets, ProxyPromptConfig.small().canvas_size, views, seed, _training_cache(),
-            lambda name, n: status.update(Text(f"Encoding {name}, image {n + 1}")),
+            lambda name, n: status.update(Text(f"Encoding {name}, image {n + 1}")), _say_left_out,
         )  # fmt: skip
 
 
@@ -231,22 +231,23 @@ def _draw(dataset: Dataset, objects: list[str], shots: int, seed: int) -> list[E
     from AutoPromptSAMLib.datasets import sample_pairs
     from AutoPromptSAMLib.training.shots import examples_of
 
-    def left_out(unusable: UnusablePair) -> None:
-        text = f'Pair "{unusable.pair.id}" was left out: {unusable.reason}'
-        console.print(text, style="yellow", highlight=False, soft_wrap=True)
-
     found: list[Example] = []
     with console.status("Reading images"):
         for pair in sample_pairs(dataset, None, seed):
             if len(found) >= shots:
                 break
-            found += examples_of(dataset, [pair], objects, on_unusable=left_out)
+            found += examples_of(dataset, [pair], objects, on_unusable=_say_left_out)
     if len(found) < 2:
         raise PromptError(
             f"{dataset.name} has {len(found)} images of {', '.join(objects)}, but learning needs two; name an object "
             "that `autopromptsam bench quality --list` shows for it."
         )
     return found[:shots]
+
+
+def _say_left_out(unusable: UnusablePair) -> None:
+    text = f'Pair "{unusable.pair.id}" was left out: {unusable.reason}'
+    console.print(text, style="yellow", highlight=False, soft_wrap=True)
 
 
 def _check_output(output: Path) -> None:

@@ -15,7 +15,7 @@ from AutoPromptSAMLib.backbones.base import Backbone, Features
 from AutoPromptSAMLib.prompters.proxy_prompt.memory import SupportMemory
 from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
 from AutoPromptSAMLib.prompters.proxy_prompt.prompter import ProxyPrompter
-from AutoPromptSAMLib.training.losses import episode_loss
+from AutoPromptSAMLib.training.losses import coarse_loss, episode_loss
 from AutoPromptSAMLib.training.shots import Shot, View
 
 MOST_OBJECTS = 2  # of an episode; a choice
@@ -24,11 +24,12 @@ MOST_OBJECTS = 2  # of an episode; a choice
 @dataclass(frozen=True, eq=False)
 class Episode:
     """K ``supports`` prompt T ``targets``; the masks of N objects are the views' masks numbered ``chosen``
-    (-1: the object is not in that image)."""
+    (-1: the object is not in that image). Of ``glances``, more targets, only the coarse answer is looked at."""
 
     supports: tuple[View, ...]
     targets: tuple[View, ...]
-    chosen: tuple[tuple[int, ...], ...]  # one an image, the supports' first
+    chosen: tuple[tuple[int, ...], ...]  # one an image, the supports' first, the glances' last
+    glances: tuple[View, ...] = ()
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -73,15 +74,26 @@ class Teacher:
         return Answer(final[:, 0], decoded[:, 0], out.auxiliary)
 
     def loss(self, episode: Episode, dice_only: bool) -> torch.Tensor:
-        """The mean loss of the targets."""
-        count = len(episode.supports)
+        """The mean loss of the targets, and that of the glances."""
+        device, count = self.backbone.device, len(episode.supports)
+        asked = count + len(episode.targets)
         memory = self.remember(episode.supports, episode.chosen[:count])
         losses = []
-        for target, numbers in zip(episode.targets, episode.chosen[count:], strict=True):
+        for target, numbers in zip(episode.targets, episode.chosen[count:asked], strict=True):
             answer = self.ask(target, memory)
-            truth = _masks(target, numbers).to(self.backbone.device)
+            truth = _masks(target, numbers).to(device)
             losses.append(episode_loss(answer.final, answer.decoded, answer.coarse, truth, dice_only))
-        return torch.stack(losses).mean()
+        loss = torch.stack(losses).mean()
+        if not episode.glances:
+            return loss
+        glanced = [
+            coarse_loss(
+                self.network.coarse(glance.embedding[None].to(device).float(), memory),
+                _masks(glance, numbers).to(device),
+            )
+            for glance, numbers in zip(episode.glances, episode.chosen[asked:], strict=True)
+        ]
+        return loss + torch.stack(glanced).mean()
 
     def dice(self, target: View, memory: SupportMemory, numbers: Sequence[int]) -> tuple[float, np.ndarray]:
         """Mean Dice of the objects that are in the target, and the masks found (N, h, w), without gradients.
@@ -100,11 +112,14 @@ class Teacher:
         return float(np.mean(scores)), found.numpy()
 
 
-def draw_episode(shots: Sequence[Shot], rng: np.random.Generator, supports: int, targets: int) -> Episode:
+def draw_episode(
+    shots: Sequence[Shot], rng: np.random.Generator, supports: int, targets: int, glances: int = 0
+) -> Episode:
     """Leave-one-out for small steps: ``supports`` shots under one draw of the augmentation, other ones as targets.
 
-    Targets are of other groups than the supports where there are several groups. Of many objects ``MOST_OBJECTS`` take
-    part, so that a step takes no longer; every one of them is in a support where some shot shows it.
+    Targets and ``glances``, which may be other views of the same shots, are of other groups than the supports where
+    there are several groups. Of many objects ``MOST_OBJECTS`` take part, so that a step takes no longer; every one of
+    them is in a support where some shot shows it.
     """
     order = [int(n) for n in rng.permutation(len(shots))]
     objects = sorted(int(o) for o in rng.permutation(len(shots[0].objects))[:MOST_OBJECTS])
@@ -119,11 +134,17 @@ def draw_episode(shots: Sequence[Shot], rng: np.random.Generator, supports: int,
     others = [n for n in rest if shots[n].group not in used] or rest
     draw = int(rng.integers(len(shots[0].views)))
     chosen = others[:targets]
+    glanced = [others[int(n)] for n in rng.integers(len(others), size=glances)]
     return Episode(
         supports=tuple(shots[n].views[draw] for n in first),
-        targets=tuple(shots[n].views[int(rng.integers(len(shots[n].views)))] for n in chosen),
-        chosen=(tuple(objects),) * (len(first) + len(chosen)),
+        targets=tuple(_any_view(shots[n], rng) for n in chosen),
+        chosen=(tuple(objects),) * (len(first) + len(chosen) + glances),
+        glances=tuple(_any_view(shots[n], rng) for n in glanced),
     )
+
+
+def _any_view(shot: Shot, rng: np.random.Generator) -> View:
+    return shot.views[int(rng.integers(len(shot.views)))]
 
 
 def _images(views: Sequence[View]) -> torch.Tensor:

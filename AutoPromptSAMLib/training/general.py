@@ -9,7 +9,6 @@ tasks, Butoi et al. 2023).
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,8 +19,9 @@ import torch
 
 from AutoPromptSAMLib.backbones.base import Backbone
 from AutoPromptSAMLib.backbones.tensor_file import content_sha256
+from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
-from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
+from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork, grown
 from AutoPromptSAMLib.training.episodes import Episode, Teacher
 from AutoPromptSAMLib.training.learn import Control, Learned, Run
 from AutoPromptSAMLib.training.pool import REGION, Source
@@ -46,17 +46,23 @@ def train_general(
 ) -> Learned:
     """Train on episodes over ``sources``, from ``start`` (a copy; it may have served another model) or from nothing.
 
-    The best network is the one that does best on what is held back of the sources.
+    The best network is the one that does best on what is held back of the sources. Raises PromptError when no source
+    has an object, or a region to make one up from.
     """
     torch.manual_seed(settings.seed)
     network = (
         ProxyPromptNetwork(ProxyPromptConfig.small(memory=backbone.capabilities.memory))
         if start is None
-        else copy.deepcopy(start)
+        else grown(start)
     )
     network = network.to(backbone.device).train().requires_grad_(True)
     parts = [_hold_back(source, settings.seed) for source in sources]
-    kept, held = [part[0] for part in parts], [part[1] for part in parts if part[1] is not None]
+    kept = [source for source, _ in parts if source.objects or _with_regions(source)]
+    held = [source for _, source in parts if source is not None]
+    if not kept:
+        raise PromptError(
+            "No two images show the same object, and nothing on them can stand for one; give other sets."
+        )
     names = [
         backbone.fingerprint,
         content_sha256(network.state_dict()),
@@ -130,7 +136,7 @@ def draw_general(
 
 def _made_up(source: Source, rng: np.random.Generator, targets: int) -> Episode | None:
     """A region of an image, to be found again in other views of it; None when there is none."""
-    shots = [s for s in source.shots if len(s.views) > 1 and any(name.startswith(REGION) for name in s.objects)]
+    shots = _with_regions(source)
     if not shots:
         return None
     shot = shots[int(rng.integers(len(shots)))]
@@ -138,6 +144,11 @@ def _made_up(source: Source, rng: np.random.Generator, targets: int) -> Episode 
     numbers = _numbers(shot, [names[int(rng.integers(len(names)))]])
     views = [shot.views[int(n)] for n in rng.permutation(len(shot.views))][: 1 + targets]
     return Episode((views[0],), tuple(views[1:]), (numbers,) * len(views))
+
+
+def _with_regions(source: Source) -> list[Shot]:
+    """The shots that an object can be made up from."""
+    return [s for s in source.shots if len(s.views) > 1 and any(name.startswith(REGION) for name in s.objects)]
 
 
 def _has(shot: Shot, name: str) -> bool:

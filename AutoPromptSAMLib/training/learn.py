@@ -27,7 +27,7 @@ from AutoPromptSAMLib.backbones.cache import EmbeddingCache
 from AutoPromptSAMLib.backbones.tensor_file import content_sha256
 from AutoPromptSAMLib.errors import Cancelled, ModelError, PromptError, StorageError
 from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
-from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
+from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork, grown
 from AutoPromptSAMLib.prompters.proxy_prompt.weights import save_network
 from AutoPromptSAMLib.training.episodes import Episode, Teacher, draw_episode
 from AutoPromptSAMLib.training.preview import Preview
@@ -115,7 +115,7 @@ def learn(
     network = (
         ProxyPromptNetwork(ProxyPromptConfig.small(memory=backbone.capabilities.memory))
         if start is None
-        else copy.deepcopy(start)
+        else grown(start)
     )
     network = network.to(backbone.device).train().requires_grad_(True)
 
@@ -133,7 +133,7 @@ def learn(
     numbers = tuple(range(len(objects)))
 
     def draw(rng: np.random.Generator) -> Episode:
-        return draw_episode(learned_from, rng, settings.supports, settings.targets)
+        return draw_episode(learned_from, rng, settings.supports, settings.targets, settings.glances)
 
     def evaluate(teacher: Teacher) -> float:
         if not held and on_preview is None:
@@ -255,6 +255,8 @@ class Run:
     def _one(self, episode: Episode) -> float:
         for group in self._optimiser.param_groups:
             group["lr"] = self.settings.learning_rate * schedule(self.progress)
+        # What dropout leaves out then depends on the step alone, also in a run that goes on.
+        torch.manual_seed(self.settings.seed * 1_000_003 + self.step)
         loss = self.teacher.loss(episode, self.settings.dice_only)
         self._optimiser.zero_grad()
         loss.backward()
@@ -357,9 +359,13 @@ def _hold_back(shots: list[Shot], settings: Settings) -> tuple[list[Shot], list[
         if len(held) < count and enough and all(shot.present):
             held.append(shot)
     groups = {shot.group for shot in held}
-    apart = [shot for shot in order if shot not in held and shot.group not in groups]
     rest = [shot for shot in order if shot not in held]
-    return held, apart if len(apart) >= 2 else rest
+    apart = [shot for shot in rest if shot.group not in groups]
+    # Of few groups, one may be nearly all there is: then a score that flatters costs less than what would not be seen.
+    fair = 2 * len(apart) >= max(4, len(rest)) and all(
+        sum(shot.present[o] for shot in apart) >= 2 for o in range(len(rest[0].objects))
+    )
+    return held, apart if fair else rest
 
 
 def _covering(shots: Sequence[Shot], count: int) -> list[Shot]:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 _SMOOTH = 1.0  # pixels; keeps an empty truth from being all or nothing
 
 # Shares of the extra terms, beside the Dice loss of the final mask. Choices.
-CROSS_ENTROPY, DECODED, COARSE = 0.5, 0.3, 0.3
+CROSS_ENTROPY, DECODED, COARSE, GLANCED = 0.5, 0.3, 0.3, 0.5
 
 
 def dice_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
@@ -34,6 +34,13 @@ def episode_loss(
     loss = loss + CROSS_ENTROPY * F.binary_cross_entropy_with_logits(final, wanted)
     loss = loss + DECODED * dice_loss(decoded, _at(truth, decoded))
     return loss + COARSE * dice_loss(auxiliary, _at(truth, auxiliary))
+
+
+def coarse_loss(auxiliary: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """The share of a target of which only the coarse logits (N, h', w') are known; ``truth`` (N, S, S) in 0..1."""
+    wanted = _at(truth, auxiliary)
+    loss = dice_loss(auxiliary, wanted) + CROSS_ENTROPY * F.binary_cross_entropy_with_logits(auxiliary, wanted)
+    return GLANCED * loss
 
 
 def _at(truth: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from AutoPromptSAMLib.datasets import Case, Dataset, UnusablePair, cases, native_axis, sample_pairs
 from AutoPromptSAMLib.datasets.slices import MIN_PIXELS, mask_on, pixels_on
+from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.geometry.views import radiological_plane
 from AutoPromptSAMLib.intensity import default_mapping
 from AutoPromptSAMLib.training.shots import Example, Shot, shots_of
@@ -56,12 +57,17 @@ def gather(
     seed: int,
     cache: EmbeddingCache | None = None,
     on_image: Callable[[str, int], None] | None = None,
+    on_unusable: Callable[[UnusablePair], None] | None = None,
 ) -> list[Source]:
-    """The encoded images of all sets, a source a modality. Only give sets whose licence lets weights be shipped."""
+    """The encoded images of all sets but those that are ``reserved``, a source a modality.
+
+    Only give sets whose licence lets weights be shipped. Pairs that cannot be used are left out; ``on_unusable`` is
+    told which and why. Raises PromptError when none can.
+    """
     sources = []
-    for number, dataset in enumerate(_by_modality(datasets)):
+    for number, dataset in enumerate(_by_modality([_without_reserved(dataset) for dataset in datasets])):
         shots: list[Shot] = []
-        for n, example in enumerate(_examples(dataset, seed)):
+        for n, example in enumerate(_examples(dataset, seed, on_unusable)):
             if on_image is not None:
                 on_image(dataset.name, n)
             example = replace(example, masks={**example.masks, **regions(example.image, seed + n)})
@@ -71,6 +77,8 @@ def gather(
             )
         if shots:
             sources.append(Source(dataset.name, tuple(shots)))
+    if not sources:
+        raise PromptError("No image of these sets can be used; `bench quality --list` says why.")
     return sources
 
 
@@ -94,13 +102,19 @@ def reserved(dataset: Dataset) -> frozenset[str]:
     return frozenset(group for group in groups if zlib.crc32(f"{dataset.name}/{group}".encode()) % 4 == 0)
 
 
-def _examples(dataset: Dataset, seed: int) -> Iterator[Example]:
-    kept = tuple(pair for pair in dataset.pairs if pair.group not in reserved(dataset))
-    pairs = sample_pairs(replace(dataset, pairs=kept), IMAGES, seed)
+def _without_reserved(dataset: Dataset) -> Dataset:
+    kept = reserved(dataset)
+    return replace(dataset, pairs=tuple(pair for pair in dataset.pairs if pair.group not in kept))
+
+
+def _examples(dataset: Dataset, seed: int, on_unusable: Callable[[UnusablePair], None] | None) -> Iterator[Example]:
+    pairs = sample_pairs(dataset, IMAGES, seed)
     each = max(1, min(SLICES, IMAGES // max(1, len(pairs))))
     for case in cases(dataset, pairs):
         if not isinstance(case, UnusablePair):
             yield from slices_through(case, each)
+        elif on_unusable is not None:
+            on_unusable(case)
 
 
 def slices_through(case: Case, count: int) -> Iterator[Example]:
@@ -112,18 +126,27 @@ def slices_through(case: Case, count: int) -> Iterator[Example]:
     lengths = np.array(geometry.spacing)
     flat = geometry.shape[0] == 1
     sides = (0, 1, 2) if not flat and lengths.max() <= _EQUAL_VOXELS * lengths.min() else (native_axis(geometry),)
-    masks = {name: case.masks[name] for name in case.masks}
-    labelled = np.any(np.stack(list(masks.values())), axis=0)
+    # One mask at a time: all of an atlas at once would take a byte a voxel each.
+    labelled = np.zeros(geometry.shape, dtype=bool)
+    for mask in case.masks.values():
+        labelled |= mask
+    planes = {}
     for axis in sides:
         here = np.flatnonzero(labelled.any(axis=tuple(other for other in range(3) if other != axis)))
         wanted = max(1, count // len(sides))
         for index in sorted({int(here[int((n + 0.5) / wanted * len(here))]) for n in range(wanted)}):
-            plane = radiological_plane(geometry, axis, index)
-            found = {name: mask_on(mask, plane, geometry) for name, mask in masks.items()}
-            found = {name: mask for name, mask in found.items() if np.count_nonzero(mask) >= MIN_PIXELS}
-            if found:
-                name = f"{case.dataset}:{case.pair.id}:{'kji'[axis]}{index}"
-                yield Example(name, case.pair.group, mapping.apply(pixels_on(case.volume, plane)), found)
+            planes[axis, index] = radiological_plane(geometry, axis, index)
+    found: dict[tuple[int, int], dict[str, NDArray[np.bool_]]] = {place: {} for place in planes}
+    for name, mask in case.masks.items():
+        for place, plane in planes.items():
+            shown = mask_on(mask, plane, geometry)
+            if np.count_nonzero(shown) >= MIN_PIXELS:
+                found[place][name] = shown
+    for (axis, index), masks in found.items():
+        if masks:
+            name = f"{case.dataset}:{case.pair.id}:{'kji'[axis]}{index}"
+            image = mapping.apply(pixels_on(case.volume, planes[axis, index]))
+            yield Example(name, case.pair.group, image, masks)
 
 
 def regions(image: NDArray[np.uint8], seed: int) -> dict[str, NDArray[np.bool_]]:

@@ -13,8 +13,9 @@ OPTIMISERS = ("adamw", "sgd")
 class Settings:
     """Learning ends after ``steps`` or ``minutes`` (None: no limit), whichever comes first.
 
-    ``supports`` and ``targets`` of an episode; ``views`` of every image, the first of them unchanged; ``held_back``
-    shots that choose the best network (None: one in eight), looked at after every ``evaluate_every`` steps.
+    ``supports`` and ``targets`` of an episode, and ``glances``: more targets, of which only the coarse answer is
+    looked at; ``views`` of every image, the first of them unchanged; ``held_back`` shots that choose the best network
+    (None: one in eight), looked at after every ``evaluate_every`` steps.
     Learning stops early when they have not got better ``patience`` times in a row, and not before the part
     ``earliest`` of it is done. With ``averaging`` a running mean of the weights is judged and kept; the last
     weights are the part 1 − ``averaging`` of it (0: no mean). ``optimiser`` "sgd" with ``dice_only`` and a
@@ -26,6 +27,7 @@ class Settings:
     minutes: float | None = 15.0
     supports: int = 3
     targets: int = 2
+    glances: int = 6
     views: int = 6
     held_back: int | None = None
     evaluate_every: int = 25

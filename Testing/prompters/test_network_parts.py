@@ -6,6 +6,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from AutoPromptSAMLib.backbones import Frame
 from AutoPromptSAMLib.errors import ModelError, PromptError
@@ -19,7 +20,7 @@ from AutoPromptSAMLib.prompters.proxy_prompt.colorization import (
 )
 from AutoPromptSAMLib.prompters.proxy_prompt.contextual_encoder import ContextualEncoder
 from AutoPromptSAMLib.prompters.proxy_prompt.detail import DetailPath
-from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
+from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork, grown
 
 from .scenes import TINY
 
@@ -44,10 +45,11 @@ def test_other_dictionaries_are_refused(change: dict, word: str, one_sentence) -
 
 def test_files_from_before_an_option_existed_stay_readable() -> None:
     written = TINY.to_dict()
-    for name in ("selective_map", "colorization", "memory"):
+    for name in ("selective_map", "colorization", "memory", "fusion_blocks", "dropout"):
         del written[name]
         assert ProxyPromptConfig.from_dict(written) == TINY
     assert (TINY.selective_map, TINY.colorization, TINY.memory) == (True, True, "none")
+    assert (TINY.fusion_blocks, TINY.dropout) == (0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,7 @@ def test_files_from_before_an_option_existed_stay_readable() -> None:
         ({"grid": 30}, "grid"),
         ({"context_stem": "steps"}, "context_stem"),
         ({"memory": "kept"}, "memory"),
+        ({"dropout": 1.0}, "dropout"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(change: dict, word: str, one_sentence) -> None:  # type: ignore[no-untyped-def]
@@ -87,10 +90,37 @@ def tensors(config: ProxyPromptConfig) -> dict[str, tuple[int, ...]]:
         return {name: tuple(tensor.shape) for name, tensor in ProxyPromptNetwork(config).state_dict().items()}
 
 
-def test_the_default_networks_tensors_stay_what_they_are() -> None:
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [(ProxyPromptConfig(), "fc24f54d25d0d6bd"), (ProxyPromptConfig.small(), "ada08068f09a6cee")],
+)
+def test_the_networks_tensors_stay_what_they_are(config: ProxyPromptConfig, expected: str) -> None:
     """Weights that were saved must fit; change this only together with the version of the file."""
-    listed = "\n".join(f"{name} {shape}" for name, shape in sorted(tensors(ProxyPromptConfig.small()).items()))
-    assert sha256(listed.encode()).hexdigest()[:16] == "fc24f54d25d0d6bd"
+    listed = "\n".join(f"{name} {shape}" for name, shape in sorted(tensors(config).items()))
+    assert sha256(listed.encode()).hexdigest()[:16] == expected
+
+
+def test_a_network_that_grows_answers_as_before() -> None:
+    torch.manual_seed(0)
+    network = ProxyPromptNetwork(TINY).eval()
+    larger = grown(network)
+    assert larger.config == replace(TINY, fusion_blocks=3, dropout=0.25)
+    assert not larger.training
+    image, embedding = torch.rand(2, 3, 64, 64), torch.randn(2, 256, 16, 16)
+    masks, code = (torch.rand(2, 1, 64, 64) > 0.5).float(), torch.randn(1, 256, 16, 16)
+    with torch.no_grad():
+        for one, other in zip(
+            *(
+                (out.tokens, out.dense, out.auxiliary)
+                for out in (
+                    each(embedding[:1], each.encode_supports(("a",), embedding, image, masks), code)
+                    for each in (network, larger)
+                )
+            ),
+            strict=True,
+        ):
+            torch.testing.assert_close(one, other)
+    assert grown(larger).config == larger.config
 
 
 @pytest.mark.parametrize(
@@ -186,6 +216,18 @@ def test_detail_sums_inside_and_around_the_objects() -> None:
     inside, around = sums[0, 1, :, -1]
     assert (inside, around) == (40, 24 * 18 - 40)  # seven pixels on every side
     assert not sums[:, 0].any()
+
+
+def test_a_pixel_is_described_by_one_convolution_over_both_levels() -> None:
+    torch.manual_seed(0)
+    path = DetailPath(TINY, 24).eval()
+    image, masks = torch.rand(2, 3, 64, 64), (torch.rand(2, 1, 64, 64) > 0.5).float()
+    full, half, _, described = path.pyramid(image)
+    joined = torch.cat([full, F.interpolate(half, full.shape[-2:], mode="bilinear", align_corners=False)], dim=1)
+    expected = F.layer_norm(path.describe(joined).movedim(1, -1), (2 * TINY.detail_width,)).movedim(-1, 1)
+    torch.testing.assert_close(described, expected, atol=1e-4, rtol=1e-4)
+    inside = path.summarise(image, masks)[:, 0, 0, :-1]
+    torch.testing.assert_close(inside, (expected * masks).sum((-2, -1)), atol=1e-2, rtol=1e-4)
 
 
 def test_detail_adds_where_the_image_and_the_logits_say() -> None:

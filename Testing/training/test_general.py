@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from AutoPromptSAMLib.datasets import Case, LabelMasks, Pair
+from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.geometry import Volume, VolumeGeometry
 from AutoPromptSAMLib.training import general
 from AutoPromptSAMLib.training.general import draw_general, train_general
@@ -84,6 +85,38 @@ def test_a_part_of_a_large_set_is_kept_for_tests(tmp_path: Path, backbone) -> No
     (gathered,) = gather(backbone, [dataset], SIZE, views=1, seed=0)
     assert {shot.group for shot in gathered.shots} == {pair.group for pair in dataset.pairs} - kept
     assert reserved(replace(dataset, pairs=dataset.pairs[:10])) == frozenset()
+
+
+def test_the_part_that_is_kept_is_that_of_the_set_whatever_its_modalities(tmp_path: Path, backbone) -> None:  # type: ignore[no-untyped-def]
+    dataset = picture_set(tmp_path / "mixed", 40)
+    modalities = ("CT", "MR")
+    pairs = tuple(replace(pair, modality=modalities[n % 2]) for n, pair in enumerate(dataset.pairs))
+    mixed = replace(dataset, pairs=pairs)
+    sources = gather(backbone, [mixed], SIZE, views=1, seed=0)
+    assert [source.name for source in sources] == ["pictures CT", "pictures MR"]
+    trained_on = {shot.group for source in sources for shot in source.shots}
+    assert not trained_on & reserved(mixed)
+    assert trained_on == {pair.group for pair in pairs} - reserved(mixed)
+
+
+def test_images_that_cannot_be_used_are_named_and_none_is_an_error(tmp_path: Path, backbone) -> None:  # type: ignore[no-untyped-def]
+    dataset = picture_set(tmp_path / "broken", 4)
+    for path in (tmp_path / "broken").glob("[01].png"):
+        path.write_bytes(b"no picture")
+    said: list[str] = []
+    (found,) = gather(backbone, [dataset], SIZE, 1, 0, on_unusable=lambda unusable: said.append(unusable.pair.id))
+    assert len(said) == 2
+    assert len(found.shots) == 2
+    for path in (tmp_path / "broken").glob("[23].png"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(PromptError, match="No image of these sets can be used"):
+        gather(backbone, [dataset], SIZE, 1, 0)
+
+
+@pytest.mark.parametrize("sources", [[], [Source("nothing", ())]])
+def test_without_an_object_there_is_nothing_to_train_on(backbone, sources: list[Source]) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(PromptError, match="No two images show the same object"):
+        train_general(backbone, sources, Settings(steps=1, minutes=None))
 
 
 def test_an_episode_is_a_task_of_one_set(source: Source) -> None:

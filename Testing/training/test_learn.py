@@ -12,10 +12,11 @@ from AutoPromptSAMLib.backbones import tensor_file
 from AutoPromptSAMLib.errors import Cancelled, ModelError, PromptError, StorageError
 from AutoPromptSAMLib.prompters.proxy_prompt.weights import load_network
 from AutoPromptSAMLib.training import learn as learn_module
-from AutoPromptSAMLib.training.episodes import draw_episode
+from AutoPromptSAMLib.training.episodes import Teacher, draw_episode
 from AutoPromptSAMLib.training.learn import learn, schedule
+from AutoPromptSAMLib.training.losses import coarse_loss
 from AutoPromptSAMLib.training.settings import Settings
-from AutoPromptSAMLib.training.shots import Example, Shot, View
+from AutoPromptSAMLib.training.shots import Example, Shot, View, shots_of
 
 from ..prompters.scenes import TINY, random_backbone, random_sam2_backbone, scene, tiny_network
 
@@ -81,6 +82,49 @@ def test_the_start_is_left_as_it_was(backbone) -> None:  # type: ignore[no-untyp
     assert all(torch.equal(value, before[name]) for name, value in start.state_dict().items())
     assert any(not torch.equal(value, before[name]) for name, value in learned.network.state_dict().items())
     assert math.isnan(learned.best_dice)
+
+
+def test_blocks_are_added_to_a_start_without_them(backbone) -> None:  # type: ignore[no-untyped-def]
+    learned = learn(backbone, pictures(4, "disc"), ["disc"], replace(QUICK, steps=3), tiny_network())
+    assert learned.network.config == replace(TINY, fusion_blocks=3, dropout=0.25)
+    assert all(block.layers[-1].weight.any() for block in learned.network.surroundings)
+
+
+def test_glances_teach_the_coarse_answer_alone(backbone) -> None:  # type: ignore[no-untyped-def]
+    shots = shots_of(backbone, pictures(5, "disc"), ["disc"], TINY.canvas_size, 2, 0)
+    rng = np.random.default_rng(0)
+    episode = draw_episode(shots, rng, supports=2, targets=1, glances=4)
+    assert len(episode.glances) == 4
+    assert len(episode.chosen) == 2 + 1 + 4
+    shown = {id(view): shot.name for shot in shots for view in shot.views}
+    supports = {shown[id(view)] for view in episode.supports}
+    assert not supports & {shown[id(view)] for view in (*episode.targets, *episode.glances)}
+
+    network = tiny_network()
+    teacher = Teacher(network, backbone)
+    memory = teacher.remember(episode.supports, episode.chosen[:2])
+    embedding = episode.glances[0].embedding[None].float()
+    with torch.no_grad():
+        whole = teacher.ask(episode.glances[0], memory).coarse
+    torch.testing.assert_close(network.coarse(embedding, memory), whole)
+    network.zero_grad()
+    coarse_loss(network.coarse(embedding, memory), torch.zeros(1, 64, 64)).backward()
+    taught = {name.split(".")[0] for name, value in network.named_parameters() if value.grad is not None}
+    assert taught == {"fusion", "auxiliary"}
+    without = replace(episode, glances=(), chosen=episode.chosen[:3])
+    with torch.no_grad():
+        assert teacher.loss(episode, False) > teacher.loss(without, False)
+
+
+def test_one_patient_with_most_images_is_still_learned_from(backbone) -> None:  # type: ignore[no-untyped-def]
+    made = pictures(12, "disc", "square")
+    few = [replace(e, group="b", masks={"disc": e.masks["disc"]}) for e in made[9:]]
+    shots = shots_of(backbone, [*(replace(e, group="a") for e in made[:9]), *few], ["disc", "square"], 64, 1, 0)
+    for seed in range(5):
+        held, learned_from = learn_module._hold_back(shots, replace(QUICK, held_back=1, seed=seed))
+        assert len(held) == 1
+        assert len(learned_from) == 11
+        assert sum(shot.present[1] for shot in learned_from) >= 2
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])

@@ -12,7 +12,7 @@ STEMS = ("patches", "convolutions")
 MEMORIES = ("none", "learned", "split")
 
 # Files written before these options existed lack them; the defaults are what such networks do.
-_ADDED = frozenset({"selective_map", "colorization", "memory"})
+_ADDED = frozenset({"selective_map", "colorization", "memory", "fusion_blocks", "dropout"})
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,10 @@ class ProxyPromptConfig:
     ``copied_mask`` adds the supports' masks, copied by the map, to what it reads. Without ``colorization`` what was
     read is pooled to as many tokens instead, and nothing is learned there.
 
-    ``dense`` adds to the dense prompt through ``fusion`` channels. Masks are refined from the image at ``detail_size``
-    pixels a side (0: not at all), in ``detail_width`` channels and more where it is coarser.
+    ``dense`` adds to the dense prompt through ``fusion`` channels, which ``fusion_blocks`` blocks of ever more dilated
+    convolutions let see their surroundings; while learning, the part ``dropout`` of their channels and of the target's
+    features is left out. Masks are refined from the image at ``detail_size`` pixels a side (0: not
+    at all), in ``detail_width`` channels and more where it is coarser.
 
     ``memory``: with "none" the tokens are sparse prompts. Otherwise they take the place of SAM 2's memory of earlier
     frames and the decoder gets no sparse prompt: narrowed to 64 channels by a map that is learned with the rest
@@ -66,6 +68,8 @@ class ProxyPromptConfig:
     copied_mask: bool = True
     dense: bool = True
     fusion: int = 96
+    fusion_blocks: int = 0
+    dropout: float = 0.0
     detail_size: int = 256
     detail_width: int = 16
     selective_map: bool = True
@@ -81,6 +85,7 @@ class ProxyPromptConfig:
             "heads": self.width % self.heads != 0,
             "detail_size": self.detail_size < 0 or self.detail_size % 4 != 0,
             "memory": self.memory not in MEMORIES,
+            "dropout": not 0 <= self.dropout < 1,
         }
         if self.context_stem == "convolutions":
             problems["context_size"] |= patch < 2 or patch & (patch - 1) != 0
@@ -98,7 +103,7 @@ class ProxyPromptConfig:
 
         ``memory`` says whether the backbone has one (``capabilities.memory``); the tokens go there then.
         """
-        return cls(memory=_route(memory))
+        return cls(fusion_blocks=3, dropout=0.25, memory=_route(memory))
 
     @classmethod
     def paper(cls, memory: bool = False) -> ProxyPromptConfig:
@@ -160,7 +165,7 @@ class ProxyPromptConfig:
             )
         for name, value in values.items():
             kind = known[name]
-            allowed = {"None": type(None), "int": int, "bool": bool, "str": str}
+            allowed = {"None": type(None), "int": int, "bool": bool, "str": str, "float": float}
             if type(value) not in {allowed[part.strip()] for part in str(kind).split("|")}:
                 raise ModelError(
                     f"The configuration of a Proxy Prompt network has {value!r} as {name}, which must be "

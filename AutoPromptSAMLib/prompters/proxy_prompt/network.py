@@ -6,7 +6,7 @@ Steps b to g of the paper; the backbone before and the decoder after are not par
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -82,6 +82,9 @@ class ProxyPromptNetwork(nn.Module):
             self.fusion = nn.Sequential(
                 nn.Conv2d(2 * CHANNELS + 1, coarse, 1), nn.GELU(), nn.Conv2d(coarse, coarse, 3, padding=1), nn.GELU()
             )
+            self.left_out = nn.Dropout2d(config.dropout)
+            dilations = [2**n for n in range(1, config.fusion_blocks + 1)]
+            self.surroundings = nn.Sequential(*(_Surroundings(coarse, d, config.dropout) for d in dilations))
             self.dense = nn.Conv2d(coarse, CHANNELS, 1)
             nn.init.zeros_(self.dense.weight)
             nn.init.zeros_(self.dense.bias)  # type: ignore[arg-type]
@@ -139,13 +142,45 @@ class ProxyPromptNetwork(nn.Module):
         4 supports) and ``top_k`` as in ``selective_map.read_out``; neither matters without a map.
         """
         features = self._gridded(embedding)
+        read, copied = self._read(features, memory, chunked, top_k)
+        tokens = self.colorization(features, read, F.adaptive_avg_pool2d(code, self.config.grid))
+        fused, copied_there = self._fused(embedding, read, copied)
+        refine = None
+        sums = memory.sums
+        if self.config.detail_size and image is not None and sums is not None:
+            pyramid = self.detail.pyramid(_pooled(image, self.config.detail_size))
+            refine = partial(self.detail, pyramid, sums, read, copied)
+        return ProxyOutput(
+            tokens=tokens,
+            dense=self.dense(fused) if self.config.dense else None,
+            memory=self._narrowed(tokens),
+            copied=copied_there[:, 0],
+            auxiliary=self.auxiliary(fused)[:, 0],
+            confidence=copied.square().sum((1, 2, 3)) / (copied.sum((1, 2, 3)) + _EPS),
+            refine=refine,
+        )
+
+    def coarse(self, embedding: torch.Tensor, memory: SupportMemory) -> torch.Tensor:
+        """The ``auxiliary`` logits of ``forward`` alone, with gradients for what comes after the map only.
+
+        Such a target costs a fifth of a whole one, so that a step of learning can look at many more images.
+        """
+        with torch.no_grad():
+            read, copied = self._read(self._gridded(embedding), memory)
+        out: torch.Tensor = self.auxiliary(self._fused(embedding, read, copied)[0])
+        return out[:, 0]
+
+    def _read(
+        self, features: torch.Tensor, memory: SupportMemory, chunked: bool | None = None, top_k: int | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Steps e and f: read-out (N, 256, grid, grid) and copied masks (N, 1, grid, grid)."""
         values = [support.values for support in memory.supports]
         if self.config.selective_map:
             read = selective_map.read_out(
                 selective_map.as_queries(self._compared(features))[0],
                 [support.keys for support in memory.supports],
                 values,
-                chunked=(embedding.device.type == "cpu" or len(memory) > _TOGETHER) if chunked is None else chunked,
+                chunked=(features.device.type == "cpu" or len(memory) > _TOGETHER) if chunked is None else chunked,
                 top_k=top_k,
             )
         else:
@@ -154,30 +189,19 @@ class ProxyPromptNetwork(nn.Module):
         read, copied = read[:, :-1], read[:, -1:]
         if self.config.copied_mask:
             read = read + self.copied_mask(copied)
-        tokens = self.colorization(features, read, F.adaptive_avg_pool2d(code, self.config.grid))
+        return read, copied
 
+    def _fused(
+        self, embedding: torch.Tensor, read: torch.Tensor, copied: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What was read, seen together with the target at the embedding's size, and the copied masks there."""
         size = embedding.shape[-2:]
-        coarse = F.interpolate(read, size, mode="bilinear", align_corners=False)
-        copied_there = F.interpolate(copied, size, mode="bilinear", align_corners=False)
-        dense = None
-        if self.config.dense:
-            target = self._normalised(embedding).expand(len(read), -1, -1, -1)
-            coarse = self.fusion(torch.cat([target, coarse, copied_there], dim=1))
-            dense = self.dense(coarse)
-        refine = None
-        sums = memory.sums
-        if self.config.detail_size and image is not None and sums is not None:
-            pyramid = self.detail.pyramid(_pooled(image, self.config.detail_size))
-            refine = partial(self.detail, pyramid, sums, read, copied)
-        return ProxyOutput(
-            tokens=tokens,
-            dense=dense,
-            memory=self._narrowed(tokens),
-            copied=copied_there[:, 0],
-            auxiliary=self.auxiliary(coarse)[:, 0],
-            confidence=copied.square().sum((1, 2, 3)) / (copied.sum((1, 2, 3)) + _EPS),
-            refine=refine,
-        )
+        read = F.interpolate(read, size, mode="bilinear", align_corners=False)
+        copied = F.interpolate(copied, size, mode="bilinear", align_corners=False)
+        if not self.config.dense:
+            return read, copied
+        target = self.left_out(self._normalised(embedding).expand(len(read), -1, -1, -1))
+        return self.surroundings(self.fusion(torch.cat([target, read, copied], dim=1))), copied
 
     def _narrowed(self, tokens: torch.Tensor) -> torch.Tensor | None:
         """What becomes of the tokens (N, n, 256) in a memory, see ``ProxyOutput``."""
@@ -202,6 +226,45 @@ class ProxyPromptNetwork(nn.Module):
         elif self.config.key_channels is not None:
             features = self.key(features) * self.log_sharpness.exp()
         return features.flatten(2).transpose(1, 2)
+
+
+class _Surroundings(nn.Module):
+    """Adds to every cell what a dilated convolution sees around it; nothing before it is trained. (B, C, h, w)."""
+
+    def __init__(self, channels: int, dilation: int, dropout: float) -> None:
+        super().__init__()
+        inner = 4 * round(channels / 6)  # two thirds, in four groups
+        last = nn.Conv2d(inner, channels, 1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.layers = nn.Sequential(
+            nn.GroupNorm(4, channels),
+            nn.Conv2d(channels, inner, 1),
+            nn.GroupNorm(4, inner),
+            nn.GELU(),
+            nn.Dropout2d(dropout),
+            nn.Conv2d(inner, inner, 3, padding=dilation, dilation=dilation),
+            nn.GroupNorm(4, inner),
+            nn.GELU(),
+            last,
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = x + self.layers(x)
+        return out
+
+
+def grown(network: ProxyPromptNetwork) -> ProxyPromptNetwork:
+    """A copy with the ``fusion_blocks`` of the small configuration, unless it has more, and its ``dropout``.
+
+    It answers as before until it is trained.
+    """
+    small = ProxyPromptConfig.small()
+    blocks = max(network.config.fusion_blocks, small.fusion_blocks)
+    config = replace(network.config, fusion_blocks=blocks, dropout=small.dropout)
+    larger = ProxyPromptNetwork(config).to(network.auxiliary.weight.device)
+    larger.load_state_dict(larger.state_dict() | network.state_dict())
+    return larger.train(network.training)
 
 
 def _pooled(canvas: torch.Tensor, size: int) -> torch.Tensor:

@@ -20,7 +20,7 @@ from AutoPromptSAMLib.backbones.tensor_file import (
 )
 from AutoPromptSAMLib.errors import ModelError
 from AutoPromptSAMLib.prompters.proxy_prompt.config import ProxyPromptConfig
-from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
+from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork, grown
 from AutoPromptSAMLib.zoo.card import cards_folder
 
 KIND = "Proxy Prompt task"
@@ -49,9 +49,11 @@ def load_network(path: Path, backbone: Backbone) -> tuple[ProxyPromptNetwork, He
 def load_start(path: Path, backbone: Backbone) -> ProxyPromptNetwork:
     """A network to train on from, which may have served another model: much of what it knows is not of that model.
 
-    Raises ModelError when the file is missing, damaged or something else, or its network prompts in another way.
+    Blocks that it lacks are added, and change nothing until they are trained. Raises ModelError when the file is
+    missing, damaged or something else, or its network prompts in another way.
     """
     network, header = _read(path)
+    network = grown(network)
     if network.config != ProxyPromptConfig.small(memory=backbone.capabilities.memory):
         raise ModelError(
             f"{path.name} prompts {header.backbone} in a way that {backbone.card.name} cannot be prompted; start from "
