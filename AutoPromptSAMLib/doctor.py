@@ -55,7 +55,7 @@ def examine() -> list[Finding]:
             import_module(module)
         except Exception as error:  # a broken binary can raise anything on import; that is what we look for
             missing = isinstance(error, ModuleNotFoundError) and error.name == module
-            found = "not installed" if missing else f"does not import: {str(error).splitlines()[0][:80]}"
+            found = "not installed" if missing else f"does not import: {_first_line(error)}"
             findings.append(Finding(distribution, found, False, required, remedy))
         else:
             findings.append(Finding(distribution, _version(distribution), True, required))
@@ -74,6 +74,10 @@ def examine() -> list[Finding]:
         )
     )
     return findings
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:80]
 
 
 def _version(distribution: str) -> str:
@@ -107,7 +111,7 @@ def _engine() -> Finding:
         import_openvino()
     except Exception as error:  # as for the packages above
         missing = isinstance(error, ModuleNotFoundError)
-        found = "not installed" if missing else f"does not import: {str(error).splitlines()[0][:80]}"
+        found = "not installed" if missing else f"does not import: {_first_line(error)}"
         return Finding("openvino", found, False, False, "pip install openvino, which halves the time on a CPU")
     return Finding("openvino", _version("openvino"), True, False)
 

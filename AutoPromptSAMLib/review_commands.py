@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -15,6 +15,7 @@ from AutoPromptSAMLib.errors import GeometryError, PromptError, StorageError
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.geometry import Crop, VolumeGeometry
+    from AutoPromptSAMLib.images.segmentation_file import SegmentMasks
     from AutoPromptSAMLib.loops.job import Job, Progress
     from AutoPromptSAMLib.session import Review
 
@@ -34,7 +35,11 @@ def review(
     ] = None,
     refined: Annotated[
         Path | None,
-        typer.Option("--refine", help="Let prompts mend themselves and write all segments: .seg.nrrd or .nii.gz."),
+        typer.Option(
+            "--refine",
+            help="Let prompts mend themselves and write all segments: .seg.nrrd, or .nii.gz, in "
+            "which no other segment loses a voxel.",
+        ),
     ] = None,
     rows: Annotated[int, typer.Option("--show", help="So many of the least sure slices.", min=1)] = 10,
     window: Annotated[str | None, typer.Option(help="LEVEL,WIDTH or the name of a preset.")] = None,
@@ -47,7 +52,8 @@ def review(
     Ctrl-C ends it with the slices that are done.
     """
     from AutoPromptSAMLib.command_prompts import mapping_from_text
-    from AutoPromptSAMLib.images import load_volume, save_segmentation
+    from AutoPromptSAMLib.images import load_segmentation, load_volume, save_segmentation
+    from AutoPromptSAMLib.images.segmentation_file import check_disjoint
     from AutoPromptSAMLib.images.writer import SUFFIXES, write_voxels
     from AutoPromptSAMLib.session.review import exchanged
 
@@ -61,8 +67,12 @@ def review(
     mapping = mapping_from_text(window)
     volume = load_volume(image)
     geometry = volume.geometry
-    segments = _segments(segmentation, geometry)
+    masks, own = load_segmentation(segmentation)
+    segments = _placed(masks, own, geometry, segmentation)
     name = _chosen(segments, name, segmentation)
+    is_label_map = refined is not None and refined.name.lower().endswith((".nii", ".nii.gz"))
+    if is_label_map:
+        check_disjoint(segments, geometry)
     axis = geometry.array_axis(view)
     with local_session(model, device) as session:
         session.set_image(volume, mapping)
@@ -77,7 +87,10 @@ def review(
         if refined is not None and complete:
             mended, complete = _run("Refining", lambda report: session.refine(name, mask, axis, on_progress=report))
             better = {index: each.best.mask for index, each in mended.slices.items() if each.improved}
-            save_segmentation(refined, segments | {name: exchanged(mask, axis, better)}, geometry)
+            new = exchanged(mask, axis, better)
+            if is_label_map:
+                new = _without(new, [crop for other, crop in segments.items() if other != name])
+            save_segmentation(refined, segments | {name: new}, geometry, masks.colors, masks.terms, masks.label_values)
             about["refined"] = sorted(better)
             console.print(f"{len(better)} slices mended their prompts; all others are as they were.")
     if as_json:
@@ -86,20 +99,27 @@ def review(
         raise typer.Exit(INTERRUPTED)
 
 
-def _segments(path: Path, geometry: VolumeGeometry) -> dict[str, Crop]:
+def _placed(masks: SegmentMasks, own: VolumeGeometry, geometry: VolumeGeometry, path: Path) -> dict[str, Crop]:
     """The segments of a file, by name, on the grid of the image."""
-    from AutoPromptSAMLib.geometry import Crop
     from AutoPromptSAMLib.geometry.lattice import crop_on
-    from AutoPromptSAMLib.images import load_segmentation
 
-    masks, own = load_segmentation(path)
     segments = {}
-    for name, mask in masks.items():
-        crop = crop_on(Crop.from_full(mask), own, geometry)
+    for name in masks:
+        crop = crop_on(masks.crop(name), own, geometry)
         if crop is None:
             raise GeometryError(f"{path} is on {own}, the image on {geometry}; give the image it was made on.")
         segments[name] = crop
     return segments
+
+
+def _without(crop: Crop, others: Sequence[Crop]) -> Crop:
+    """What of a crop is in none of the others."""
+    from AutoPromptSAMLib.geometry import Crop
+
+    mask = crop.mask.copy()
+    for other in others:
+        mask &= ~other.block(crop.lower, crop.upper)
+    return Crop(mask, crop.lower)
 
 
 def _chosen(segments: dict[str, Crop], name: str | None, path: Path) -> str:

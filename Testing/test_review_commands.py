@@ -104,6 +104,46 @@ def test_refined_slices_are_written_with_all_segments(
     assert (masks["rod"][8] ^ case.truth[8]).sum() < (case.mask[8] ^ case.truth[8]).sum()
 
 
+def test_refining_keeps_colours_terms_and_names(case: Case, run: Run, tmp_path: Path) -> None:
+    colors, term = {"rod": (1.0, 0.0, 0.0)}, "list~SCT^1^Organ~SCT^2^Liver~^^~list~^^~^^"
+    masks = {"other": case.other, "rod": case.mask, "all": case.mask | case.other}
+    save_segmentation(case.segmentation, masks, case.volume.geometry, colors, {"rod": term})
+    refined = tmp_path / "refined.seg.nrrd"
+    done = run("review", case.image, case.segmentation, "--object", "rod", "--refine", refined)
+    assert done.code == 0, done.err
+    before, after = load_segmentation(case.segmentation)[0], load_segmentation(refined)[0]
+    assert list(after) == list(masks)
+    assert list(after.colors["rod"]) == [1, 0, 0]
+    assert (after.colors, after.terms, after.label_values) == (before.colors, before.terms, before.label_values)
+
+
+def test_refining_a_label_map_keeps_its_values_and_other_segments(
+    case: Case, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("AutoPromptSAMLib.refiners.adaptation.LEAST_GAIN", 0.01)
+    labels = np.where(case.mask, 7, 0).astype(np.int16)
+    labels[8, :, :16] = np.where(case.truth[8, :, :16], 5, 0)  # what is missing of the rod is another's
+    labels[2, 5:9, 5:9] = 5
+    path, refined = tmp_path / "labels.nii.gz", tmp_path / "refined.nii.gz"
+    write_voxels(path, labels, case.volume.geometry)
+    done = run("review", case.image, path, "--object", "Segment_7", "--refine", refined, "--json")
+    assert done.code == 0, done.err
+    assert 8 in json.loads(done.out)["refined"]
+    after = load_volume(refined).array
+    assert set(np.unique(after)) == {0, 5, 7}
+    np.testing.assert_array_equal(after == 5, labels == 5)
+
+
+def test_overlaps_that_a_label_map_cannot_hold_are_said_before_the_run(
+    case: Case, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalSession, "review", lambda *given, **named: pytest.fail("it ran"))
+    save_segmentation(case.segmentation, {"rod": case.mask, "all": case.mask | case.other}, case.volume.geometry)
+    done = run("review", case.image, case.segmentation, "--object", "rod", "--refine", tmp_path / "refined.nii.gz")
+    assert done.code == 1
+    assert 'Segment "all" overlaps another, which NIfTI cannot hold' in done.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 from urllib.parse import unquote
 from xml.parsers import expat
 from zipfile import BadZipFile, ZipFile, ZipInfo
@@ -21,6 +22,9 @@ HEADER_BYTES = 1 << 20  # more than any honest header of the formats below
 # What zipfile raises for archives that are broken, locked, or packed in a way it does not know.
 DAMAGED = (BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error, lzma.LZMAError)
 WITH_DATA_FILES = (".mhd", ".mha", ".nhdr", ".nrrd")
+_META_FILE = b"ElementDataFile"
+# At the start of a line, which ends with a lone carriage return in NRRD. No system has a path of more letters.
+_NAMES_DATA = re.compile(r"(?i)(?:\A|[^\S ]) *(?:ElementDataFile|data ?file)(?=[\s:=]*([^\n]{0,4096}))")
 
 
 def damaged(archive: str, error: Exception) -> ImageError:
@@ -57,7 +61,7 @@ def check_references(path: Path) -> None:
             raise damaged(path.name, error) from None
     elif name.endswith(WITH_DATA_FILES):
         with suppress(OSError), open(path, "rb") as stream:
-            names = _data_files(stream.read(HEADER_BYTES))
+            names = _data_files(name, stream)
             outside = next((n for n in names if _leads_away(n) or _links_away(path.parent, n)), None)
     if outside is not None:
         raise NotAllowedError(
@@ -79,19 +83,32 @@ def _links_away(folder: Path, name: str) -> bool:
         return True
 
 
-def _data_files(head: bytes) -> list[str]:
-    """The files that a MetaImage or NRRD header says its voxels are in; none when they are in the same file."""
-    text = head.decode("latin-1")
-    header = re.split(r"\n\r?\n", text, maxsplit=1)[0] if text.startswith("NRRD") else text
-    found = re.search(r"(?im)^[ \t]*(?:ElementDataFile[ \t]*=|data ?file[ \t]*:=?)[ \t]*(.*)$", header)
-    if found is None:
-        # A NRRD header ends with an empty line; one without end might hide a name behind what was read.
-        return ["/a header without end"] if len(header) >= HEADER_BYTES else []
-    first = found.group(1).strip()
-    if first.upper() == "LOCAL":
-        return []
-    listed = header[found.end() :].splitlines() if first.upper().startswith("LIST") else []
-    return [first, *(line.strip() for line in listed)]
+def _data_files(name: str, stream: IO[bytes]) -> list[str]:
+    """The files that a MetaImage or NRRD header may say its voxels are in; "LOCAL" is the same file.
+
+    All that could be read so, whatever its case and sign: readers differ in which of two lines they follow.
+    """
+    head = stream.read(HEADER_BYTES)
+    header = head.decode("latin-1")
+    found = list(_NAMES_DATA.finditer(header))
+    names = [each.group(1).strip() for each in found]
+    first_list = next((each.end(1) for each in found if each.group(1).upper().startswith("LIST")), len(header))
+    names = list(dict.fromkeys([*names, *(line.strip() for line in header[first_list:].splitlines())]))
+    if len(head) == HEADER_BYTES and not _ends_within(name, head, stream):
+        names.append("/a header without end")  # it might hide a name behind what was read
+    return names
+
+
+def _ends_within(name: str, head: bytes, rest: IO[bytes]) -> bool:
+    """Whether a header surely ends within ``head``: a NRRD one with an empty line, a MetaImage one with its file."""
+    if name.endswith((".nrrd", ".nhdr")):
+        return re.search(rb"\n\r?\n", head) is not None and not re.search(rb"(?i)data ?file\s*:\s*LIST", head)
+    before = head
+    while piece := rest.read(HEADER_BYTES):
+        if _META_FILE in before[1 - len(_META_FILE) :] + piece:
+            return False
+        before = piece
+    return _META_FILE in head
 
 
 def _scene_reference(archive: ZipFile) -> str | None:
@@ -100,7 +117,7 @@ def _scene_reference(archive: ZipFile) -> str | None:
         name = entry.filename.lower()
         if name.endswith(WITH_DATA_FILES):
             with archive.open(entry) as stream:
-                names = _data_files(stream.read(HEADER_BYTES))
+                names = _data_files(name, stream)
         elif name.endswith(".mrml"):
             if entry.file_size > 64 * HEADER_BYTES:
                 return "its scene is larger than 64 MB"

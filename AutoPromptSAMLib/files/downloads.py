@@ -1,4 +1,4 @@
-"""Files that somebody elsewhere may fetch, once each."""
+"""Files that somebody elsewhere may fetch, once each; and what becomes of files that are on their way."""
 
 from __future__ import annotations
 
@@ -6,10 +6,28 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from AutoPromptSAMLib.atomic import storage_error
 from AutoPromptSAMLib.files.opened import safe_name
+
+OLD_S = 24 * 3600.0  # more than anything needs on its way from or to a browser; a choice
+
+
+def remove_old(folder: Path, keep: Collection[Path] = ()) -> None:
+    """Remove the folders in ``folder`` that are older than a day, but for those of ``keep``, which count as new again.
+
+    Several programs may share the folder, and none knows what another one is doing. What one of them uses is younger
+    than a day, as it has just come, or is in its ``keep``: so each calls this more often than once a day.
+    """
+    for each in list(folder.iterdir()) if folder.is_dir() else []:
+        with suppress(OSError):  # another program was faster
+            if each in keep:
+                os.utime(each)
+            elif time.time() - each.stat().st_mtime > OLD_S:
+                shutil.rmtree(each, ignore_errors=True)
 
 
 class Downloads:
@@ -45,8 +63,9 @@ class Downloads:
         shutil.rmtree(path.parent, ignore_errors=True)
 
     def remove_expired(self) -> None:
-        """Remove the files that nobody has fetched in time."""
+        """Remove the files that nobody has fetched in time, and after a day those of a program that has ended."""
         for id, (path, until) in list(self._offered.items()):
             if until < time.monotonic():
                 del self._offered[id]
                 self.remove(path)
+        remove_old(self.folder)

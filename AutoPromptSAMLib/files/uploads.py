@@ -15,6 +15,7 @@ from zipfile import ZipFile, ZipInfo
 from AutoPromptSAMLib.atomic import storage_error
 from AutoPromptSAMLib.errors import AutoPromptSAMError, ImageError
 from AutoPromptSAMLib.files.checks import DAMAGED, MAX_FILES, check_entries, check_references, damaged
+from AutoPromptSAMLib.files.downloads import remove_old
 from AutoPromptSAMLib.files.folders import NotAllowedError
 from AutoPromptSAMLib.files.opened import READABLE, Opened, is_dicom, kind_of, safe_name
 
@@ -147,12 +148,12 @@ class Uploads:
             shutil.rmtree(self.folder / batch, ignore_errors=True)
 
     def remove_unused(self, keep: Iterable[Path]) -> None:
-        """Remove all uploads but those that a path of ``keep`` lies in, and those that are still arriving."""
-        kept = {self.folder / batch for batch in self._batches}
-        kept |= {parent for path in keep for parent in path.resolve().parents}
-        for folder in list(self.folder.iterdir()) if self.folder.is_dir() else []:
-            if folder not in kept:
-                shutil.rmtree(folder, ignore_errors=True)
+        """Remove the uploads that are older than a day (``remove_old``) and that no path of ``keep`` lies in.
+
+        What is still arriving stays, and so does what has just come and is being opened.
+        """
+        arriving = {self.folder / batch for batch in list(self._batches)}
+        remove_old(self.folder, arriving | {parent for path in keep for parent in path.resolve().parents})
 
     def too_large(self, name: str) -> NotAllowedError:
         """The error for a file that goes over the limit."""

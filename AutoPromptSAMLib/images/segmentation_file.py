@@ -9,7 +9,8 @@ from __future__ import annotations
 import colorsys
 import gzip
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from AutoPromptSAMLib.images.reader import read_image
 from AutoPromptSAMLib.images.writer import write_voxels
 
 Colour = Sequence[float]
+LABEL_TYPES: dict[type[np.integer], str] = {  # what label values are written as, the smallest that fits; in NRRD
+    np.uint8: "unsigned char", np.uint16: "unsigned short", np.int32: "int", np.int64: "long long",
+}  # fmt: skip
 MOST_LABELS = 500  # of a label map without names: atlases have a few hundred, images thousands. A choice.
 # "Tissue" of Slicer's general anatomy list: what Slicer itself gives a segment that nobody classified.
 TISSUE = (
@@ -32,35 +36,68 @@ TISSUE = (
 )
 
 
+class SegmentMasks(Mapping[str, BoolArray]):
+    """Masks (K, J, I) by segment name, made when they are asked for, and what a file says of its segments.
+
+    117 masks of 512 x 512 x 600 voxels at once take 18 GB, and so do tight crops that are views of them; ``crop`` is
+    none. ``label_values``, ``colors`` (red, green, blue from 0 to 1) and ``terms`` (terminology entries) by segment
+    name; the last two only where the file has them.
+    """
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self._array = array  # (K, J, I, layers)
+        self._layers: dict[str, int] = {}
+        self.label_values: dict[str, int] = {}
+        self.colors: dict[str, Colour] = {}
+        self.terms: dict[str, str] = {}
+
+    def add(self, name: str, layer: int, value: int) -> None:
+        """Where a layer has this value there is this segment."""
+        self._layers[name], self.label_values[name] = layer, value
+
+    def crop(self, name: str) -> Crop:
+        """The tight crop of a segment."""
+        crop = Crop.from_full(self[name])
+        return Crop(crop.mask.copy(), crop.lower)
+
+    def __getitem__(self, name: str) -> BoolArray:
+        mask: BoolArray = self._array[..., self._layers[name]] == self.label_values[name]
+        return mask
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+
 def save_segmentation(
     path: str | os.PathLike[str],
     segments: Mapping[str, BoolArray | Crop],
     geometry: VolumeGeometry,
     colors: Mapping[str, Colour] | None = None,
     terms: Mapping[str, str] | None = None,
+    label_values: Mapping[str, int] | None = None,
 ) -> None:
     """Write segments, by name, as .seg.nrrd, .nrrd, .nii.gz or .nii; the whole file or nothing.
 
     ``segments``: bool masks (K, J, I) of ``geometry`` or crops of it; an empty one is kept as an empty segment.
     ``colors``: red, green, blue from 0 to 1 by segment name; others get colours that differ. ``terms``: terminology
-    entries by segment name, for .seg.nrrd; others are "Tissue", as in Slicer. Label values count from
-    1 in the given order. In .seg.nrrd overlapping segments go to separate layers, as Slicer does; a NIfTI label map
-    cannot hold them and keeps no names. Raises GeometryError for a mask of another geometry, ImageError for overlaps
-    in NIfTI, StorageError when the disk does not take the file.
+    entries by segment name, for .seg.nrrd; others are "Tissue", as in Slicer. ``label_values``: by segment name;
+    when one has none, or two have the same, they count from 1 in the given order. In .seg.nrrd overlapping segments go
+    to separate layers, as Slicer does; a NIfTI label map cannot hold them and keeps no names. Raises GeometryError for
+    a mask of another geometry, ImageError for overlaps in NIfTI, StorageError when the disk does not take the file.
     """
     path = Path(path)
     crops = {name: _checked_crop(name, mask, geometry) for name, mask in segments.items()}
+    values = _label_values(crops, label_values or {})
     if path.name.lower().endswith(".nrrd"):
-        layers, layer_of = _layers(crops, geometry)
-        header = _nrrd_header(crops, layer_of, layers, geometry, colors or {}, terms or {})
+        layers, layer_of = _layers(crops, values, geometry)
+        header = _nrrd_header(crops, values, layer_of, layers, geometry, colors or {}, terms or {})
         _write_nrrd(path, header, layers)
     elif path.name.lower().endswith((".nii", ".nii.gz")):
-        layers, layer_of = _layers(crops, geometry)
-        if len(layers) > 1:
-            other = next(name for name, layer in layer_of.items() if layer)
-            raise ImageError(
-                f'Segment "{other}" overlaps another, which NIfTI cannot hold; save as .seg.nrrd instead.'
-            )
+        check_disjoint(crops, geometry)
+        layers, _ = _layers(crops, values, geometry)
         try:
             write_voxels(path, layers[0], geometry)
         except GeometryError:
@@ -71,7 +108,17 @@ def save_segmentation(
         raise StorageError(f"{path} has no known file type; save segments as .seg.nrrd or .nii.gz.")
 
 
-def load_segmentation(path: str | os.PathLike[str]) -> tuple[dict[str, BoolArray], VolumeGeometry]:
+def check_disjoint(segments: Mapping[str, Crop], geometry: VolumeGeometry) -> None:
+    """ImageError when crops of ``geometry`` overlap: a NIfTI label map cannot hold them."""
+    taken = np.zeros(geometry.shape, dtype=bool)
+    for name, crop in segments.items():
+        here = taken[crop.slices]
+        if (here & crop.mask).any():
+            raise ImageError(f'Segment "{name}" overlaps another, which NIfTI cannot hold; save as .seg.nrrd instead.')
+        here |= crop.mask
+
+
+def load_segmentation(path: str | os.PathLike[str]) -> tuple[SegmentMasks, VolumeGeometry]:
     """Masks (K, J, I) by segment name, and their geometry.
 
     Reads .seg.nrrd (of Slicer too, which may be cropped to its segments) and any label map, whose segments are called
@@ -82,18 +129,26 @@ def load_segmentation(path: str | os.PathLike[str]) -> tuple[dict[str, BoolArray
     array = raw.array[..., None] if raw.array.ndim == 3 else raw.array
     if array.dtype.kind not in "iu" and not np.array_equal(array, np.rint(array)):
         raise ImageError(f"{path} has values that are not whole numbers; give a label map or a .seg.nrrd file.")
-    masks: dict[str, BoolArray] = {}
+    masks = SegmentMasks(array)
     number = 0
     while f"Segment{number}_ID" in raw.header:
         prefix = f"Segment{number}_"
         try:
             layer, value = int(raw.header.get(prefix + "Layer", "0")), int(raw.header.get(prefix + "LabelValue", "1"))
-            mask = array[..., layer] == value
-        except (ValueError, IndexError):
-            raise ImageError(f"{path} has a damaged segmentation header at {prefix}*; save it again.") from None
+        except ValueError:
+            layer, value = -1, 0
+        if not 0 <= layer < array.shape[3]:
+            raise ImageError(f"{path} has a damaged segmentation header at {prefix}*; save it again.")
         name = raw.header.get(prefix + "Name", raw.header[prefix + "ID"])
         # Slicer allows equal names; none of their voxels may get lost here.
-        masks[name if name not in masks else f"{name} ({number})"] = mask
+        name = name if name not in masks else f"{name} ({number})"
+        masks.add(name, layer, value)
+        color = _read_color(raw.header.get(prefix + "Color", ""))
+        if color is not None:
+            masks.colors[name] = color
+        term = re.search(r"(?:^|\|)TerminologyEntry:([^|]+)", raw.header.get(prefix + "Tags", ""))
+        if term is not None:
+            masks.terms[name] = term[1]
         number += 1
     if not number:
         if array.shape[3] != 1:
@@ -103,8 +158,17 @@ def load_segmentation(path: str | os.PathLike[str]) -> tuple[dict[str, BoolArray
             raise ImageError(
                 f"{path} has {len(values)} different values, as images have; give a label map or a .seg.nrrd file."
             )
-        masks = {f"Segment_{int(v)}": array[..., 0] == v for v in values if v}
+        for value in values[values != 0]:
+            masks.add(f"Segment_{int(value)}", 0, int(value))
     return masks, raw.geometry
+
+
+def _read_color(text: str) -> Colour | None:
+    try:
+        color = [float(part) for part in text.split()]
+    except ValueError:
+        return None
+    return color if len(color) == 3 and np.isfinite(color).all() else None
 
 
 def _checked_crop(name: str, mask: BoolArray | Crop, geometry: VolumeGeometry) -> Crop:
@@ -121,22 +185,34 @@ def _checked_crop(name: str, mask: BoolArray | Crop, geometry: VolumeGeometry) -
     return Crop.from_full(mask)
 
 
-def _layers(crops: Mapping[str, Crop], geometry: VolumeGeometry) -> tuple[list[NDArray[Any]], dict[str, int]]:
+def _label_values(crops: Mapping[str, Crop], given: Mapping[str, int]) -> dict[str, int]:
+    values = {name: given.get(name, 0) for name in crops}
+    largest = np.iinfo(np.int64).max
+    if len({0, *values.values()}) <= len(values) or any(abs(value) > largest for value in values.values()):
+        return {name: number for number, name in enumerate(crops, 1)}
+    return values
+
+
+def _layers(
+    crops: Mapping[str, Crop], values: Mapping[str, int], geometry: VolumeGeometry
+) -> tuple[list[NDArray[Any]], dict[str, int]]:
     """Label volumes (K, J, I) and which of them each segment is in: the first where it overlaps nothing."""
-    dtype = np.uint8 if len(crops) < 256 else np.uint16
+    lowest, highest = min(values.values(), default=0), max(values.values(), default=0)
+    dtype = next(each for each in LABEL_TYPES if np.iinfo(each).min <= lowest and highest <= np.iinfo(each).max)
     layers: list[NDArray[Any]] = [np.zeros(geometry.shape, dtype=dtype)]
     layer_of: dict[str, int] = {}
-    for value, (name, crop) in enumerate(crops.items(), 1):
+    for name, crop in crops.items():
         free = (n for n, layer in enumerate(layers) if not layer[crop.slices][crop.mask].any())
         layer_of[name] = next(free, len(layers))
         if layer_of[name] == len(layers):
             layers.append(np.zeros(geometry.shape, dtype=dtype))
-        layers[layer_of[name]][crop.slices][crop.mask] = value
+        layers[layer_of[name]][crop.slices][crop.mask] = values[name]
     return layers, layer_of
 
 
 def _nrrd_header(
     crops: Mapping[str, Crop],
+    values: Mapping[str, int],
     layer_of: Mapping[str, int],
     layers: Sequence[NDArray[Any]],
     geometry: VolumeGeometry,
@@ -149,7 +225,7 @@ def _nrrd_header(
     sizes = [str(n) for n in reversed(geometry.shape)]
     lines = [
         "NRRD0004",
-        f"type: {'unsigned char' if layers[0].dtype == np.uint8 else 'unsigned short'}",
+        f"type: {LABEL_TYPES[layers[0].dtype.type]}",
         f"dimension: {4 if several else 3}",
         "space: left-posterior-superior",
         f"sizes: {' '.join([str(len(layers))] * several + sizes)}",
@@ -175,7 +251,7 @@ def _nrrd_header(
             "Color": " ".join(f"{c:.6g}" for c in color),
             "ColorAutoGenerated": "0" if name in colors else "1",
             "Extent": " ".join(extent),
-            "LabelValue": str(number + 1),
+            "LabelValue": str(values[name]),
             "Layer": str(layer_of[name]),
             "Tags": f"TerminologyEntry:{terms.get(name) or TISSUE}|",
         }.items():

@@ -90,8 +90,12 @@ class Connection:
     """
 
     def __init__(self, address: str, token: str, timeout_s: float) -> None:
-        parts = urlsplit(address)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(address)
+            host = parts.hostname if parts.scheme in ("http", "https") else None
+        except ValueError:  # as for half a bracket
+            host = None
+        if not host:
             raise RemoteError(f'"{address}" is no address of a server; write it as https://host or http://host:8765.')
         if not token.isascii() or not token.isprintable():
             raise RemoteError("The token has signs that no token has; copy it again from where the server printed it.")
@@ -100,7 +104,7 @@ class Connection:
         self._http = requests.Session()
         self._http.auth = _Bearer(token.strip())
         self._http.headers[PROTOCOL_HEADER] = str(PROTOCOL)
-        if parts.hostname in ("127.0.0.1", "localhost", "::1"):
+        if host in ("127.0.0.1", "localhost", "::1"):
             self._http.trust_env = False  # no proxy leads to this machine
         for scheme in ("http://", "https://"):
             self._http.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=_AT_ONCE))

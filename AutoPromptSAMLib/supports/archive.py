@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from AutoPromptSAMLib.atomic import atomic_path, storage_error
+from AutoPromptSAMLib.files.checks import DAMAGED
 from AutoPromptSAMLib.supports.errors import SupportError
 from AutoPromptSAMLib.supports.pairs import SupportSet
 from AutoPromptSAMLib.supports.storage import SET_FILE, Damaged, pack_pair, pack_set, unpack_pair, unpack_set
@@ -69,7 +69,7 @@ def opened(file: Path) -> Iterator[SupportSet]:
                     network.write_bytes(weights)
         except Damaged as error:
             raise SupportError(f"{wrong} {error}; export it again.") from None
-        except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, RuntimeError, NotImplementedError) as error:
+        except (KeyError, *DAMAGED) as error:
             raise SupportError(f"{wrong} it cannot be read ({error}); export it again.") from None
         except OSError as error:
             if not file.is_file() or error.filename == str(file):

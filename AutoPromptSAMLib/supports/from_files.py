@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 
-import numpy as np
-
 from AutoPromptSAMLib.geometry import Crop, Volume, VolumeGeometry
-from AutoPromptSAMLib.geometry.grid import BoolArray
 from AutoPromptSAMLib.geometry.lattice import crop_on
 from AutoPromptSAMLib.images import load_segmentation, load_volume
 from AutoPromptSAMLib.supports.choice import SLICES
@@ -46,15 +45,15 @@ def pairs_from_files(
     volume = load_volume(image_path)
     masks, geometry = load_segmentation(mask_path)
     picture = _is_flat(image_path) or _is_flat(mask_path)
-    named = _renamed(masks, objects, mask_path)
-    crops = {each: _placed(mask, geometry, volume, picture, mask_path) for each, mask in named.items()}
+    named = _renamed({each: masks.crop(each) for each in masks}, objects, mask_path)
+    crops = {each: _placed(crop, geometry, volume, picture, mask_path) for each, crop in named.items()}
     pairs = pairs_from_volume(
         volume, crops, limit, view=view, has_spacing=not _is_flat(image_path), name=name, source=source
     )
     return as_objects(tuple(named)), pairs
 
 
-def _renamed(masks: dict[str, BoolArray], objects: Sequence[str] | None, path: Path) -> dict[str, BoolArray]:
+def _renamed(masks: Mapping[str, Crop], objects: Sequence[str] | None, path: Path) -> dict[str, Crop]:
     wanted = [] if objects is None else list(dict.fromkeys(objects))
     if objects is not None and not wanted:
         raise SupportError("No object is asked for; name at least one.")
@@ -63,15 +62,14 @@ def _renamed(masks: dict[str, BoolArray], objects: Sequence[str] | None, path: P
     if all(each in masks for each in wanted):
         kept = {each: masks[each] for each in wanted or masks}
         return kept if wanted else _without_prefix(kept)
-    if not all(each.startswith(UNNAMED) for each in masks):
+    if not _are_unnamed(masks):
         strange = next(each for each in wanted if each not in masks)
         raise SupportError(f'{path} has no object "{strange}" but {", ".join(masks)}; choose of these.')
     values = {int(each.removeprefix(UNNAMED)): mask for each, mask in masks.items()}
     if len(wanted) == 1:
-        return {wanted[0]: np.any(list(values.values()), axis=0)}
+        return {wanted[0]: reduce(Crop.union, values.values())}
     if set(values) <= set(range(1, len(wanted) + 1)):
-        absent = np.zeros(next(iter(values.values())).shape, dtype=bool)
-        return {each: values.get(number, absent) for number, each in enumerate(wanted, 1)}
+        return {each: values.get(number, Crop.empty()) for number, each in enumerate(wanted, 1)}
     if len(values) == len(wanted):
         return {each: values[value] for each, value in zip(wanted, sorted(values), strict=True)}
     raise SupportError(
@@ -80,21 +78,26 @@ def _renamed(masks: dict[str, BoolArray], objects: Sequence[str] | None, path: P
     )
 
 
-def _without_prefix(masks: dict[str, BoolArray]) -> dict[str, BoolArray]:
-    if not all(each.startswith(UNNAMED) for each in masks):
+def _are_unnamed(names: Collection[str]) -> bool:
+    """Whether these are the labels of a map without names; people may call a segment "Segment_left"."""
+    return all(re.fullmatch(rf"{UNNAMED}-?\d+", each) for each in names)
+
+
+def _without_prefix(masks: dict[str, Crop]) -> dict[str, Crop]:
+    if not _are_unnamed(masks):
         return masks
     if len(masks) == 1:
         return {"object": next(iter(masks.values()))}
     return {f"label {each.removeprefix(UNNAMED)}": mask for each, mask in masks.items()}
 
 
-def _placed(mask: BoolArray, own: VolumeGeometry, volume: Volume, picture: bool, path: Path) -> Crop:
-    """The mask as crop of the volume."""
+def _placed(mask: Crop, own: VolumeGeometry, volume: Volume, picture: bool, path: Path) -> Crop:
+    """The crop of the mask's own grid as one of the volume."""
     geometry = volume.geometry
     # Of a picture only the pixels count: a printer's resolution in one of the two files displaces nothing.
     if picture and own.shape != geometry.shape:
         raise SupportError(f"{path} has {_size(own)} and its image {_size(geometry)}; give both of one size.")
-    crop = Crop.from_full(mask) if picture else crop_on(Crop.from_full(mask), own, geometry)
+    crop = mask if picture else crop_on(mask, own, geometry)
     if crop is None:
         raise SupportError(f"{path} lies elsewhere ({own}) than its image ({geometry}); resample it to the image.")
     return crop

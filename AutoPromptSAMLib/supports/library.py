@@ -119,13 +119,17 @@ class SupportLibrary:
     ) -> SupportSet:
         """Add pairs; one that the set has already, pixel for pixel, is not added again.
 
-        Objects that the set does not have yet join it, as they are in ``objects`` or with a default colour. A name
-        that is taken gets a number.
+        Objects of the added pairs that the set does not have yet join it, as they are in ``objects`` or with a default
+        colour. A name that is taken gets a number.
         """
 
         def change(before: SupportSet) -> SupportSet:
-            given = {each.name: each for each in objects}
-            new = dict.fromkeys(name for pair in pairs for name in pair.objects if name not in before.names)
+            kept = list(before.pairs)
+            for pair in pairs:
+                if all(pair.id != other.id for other in kept):
+                    kept.append(replace(pair, name=_free(pair.name, [other.name for other in kept])))
+            given, added = {each.name: each for each in objects}, kept[len(before.pairs) :]
+            new = dict.fromkeys(name for pair in added for name in pair.objects if name not in before.names)
             joined = (
                 *before.objects,
                 *(
@@ -133,10 +137,6 @@ class SupportLibrary:
                     for number, name in enumerate(new, len(before.objects))
                 ),
             )
-            kept = list(before.pairs)
-            for pair in pairs:
-                if all(pair.id != other.id for other in kept):
-                    kept.append(replace(pair, name=_free(pair.name, [other.name for other in kept])))
             return replace(before, objects=joined, pairs=tuple(kept))
 
         return self._change(set_id, change)
@@ -148,11 +148,7 @@ class SupportLibrary:
             _pair(before, pair_id)
             return replace(before, pairs=tuple(pair for pair in before.pairs if pair.id != pair_id))
 
-        after = self._change(set_id, change)
-        path = self._path(set_id)
-        for file in (_pair_path(path, pair_id), _thumbnail_path(path, pair_id)):
-            _discard(file)
-        return after
+        return self._change(set_id, change)
 
     def rename(self, set_id: str, name: str) -> SupportSet:
         """Give a set another name."""
@@ -208,11 +204,7 @@ class SupportLibrary:
 
     def attach_task(self, set_id: str, path: Path | None) -> SupportSet:
         """Give a set a copy of a network that has learned its objects; None takes the one that it has away."""
-        before = self.get(set_id).task
-        after = self._change(set_id, lambda content: replace(content, task=None if path is None else Path(path)))
-        if before is not None and before != after.task:
-            _discard(before)
-        return after
+        return self._change(set_id, lambda content: replace(content, task=None if path is None else Path(path)))
 
     def export(self, set_id: str, file: Path) -> Path:
         """Write a set with its network into one file, whose name gets the ending .apsupports; its path."""
@@ -243,11 +235,18 @@ class SupportLibrary:
         return self.get(content.id)
 
     def _change(self, set_id: str, change: Callable[[SupportSet], SupportSet], redraw: bool = False) -> SupportSet:
-        self._path(set_id)
+        path = self._path(set_id)
         with self._locked():
             before = self.get(set_id)
-            _write(self.folder / set_id, change(before), redraw, {pair.id for pair in before.pairs})
-        return self.get(set_id)
+            _write(path, change(before), redraw, {pair.id for pair in before.pairs})
+            after = self.get(set_id)
+            # Before another process can add the same pair again, whose file has the same name.
+            for gone in {pair.id for pair in before.pairs} - {pair.id for pair in after.pairs}:
+                _discard(_pair_path(path, gone))
+                _discard(_thumbnail_path(path, gone))
+            if before.task is not None and before.task != after.task:
+                _discard(before.task)
+        return after
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -268,7 +267,8 @@ class SupportLibrary:
 def _write(path: Path, content: SupportSet, redraw: bool, known: Collection[str] = ()) -> None:
     """Bring a set's folder to ``content``; new files are removed again when the disk does not take all of them.
 
-    A damaged pair of those that are ``known``, by id, stays as it is: it must not keep another from being removed.
+    A damaged pair of those that are ``known``, by id, stays as it is: it must not keep another from being removed. So
+    does the set's own network, which may be missing.
     """
     made: list[Path] = []
 
@@ -283,7 +283,9 @@ def _write(path: Path, content: SupportSet, redraw: bool, known: Collection[str]
     colours = {each.name: each.colour for each in content.objects}
     try:
         task = None
-        if content.task is not None:
+        if content.task is not None and content.task == _task_path(path, content.task.stem):
+            task = content.task.stem
+        elif content.task is not None:
             check_task(content.task)
             weights = content.task.read_bytes()
             task = hashlib.sha256(weights).hexdigest()

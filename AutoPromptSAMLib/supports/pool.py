@@ -13,6 +13,9 @@ from AutoPromptSAMLib.prompters.proxy_prompt.memory import SupportMemory
 from AutoPromptSAMLib.prompters.proxy_prompt.prompter import ProxyPrompter
 from AutoPromptSAMLib.supports.encode import MOST_SIMILAR, most_similar, signature
 
+# What encoded supports may take, on the GPU if there is one; 24 of them with 20 objects take half of it. A choice.
+MOST_BYTES = 1 << 30
+
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
@@ -24,6 +27,8 @@ class _Candidate:
 
 class SupportPool:
     """What the supports of a slice are chosen from; each is encoded for the prompter once.
+
+    And again if it was not used for long and ``MOST_BYTES`` were full: each slice that a person corrects is a support.
 
     A support counts only for the objects that are annotated on it: others may be there all the same. ``weights`` names
     the prompter's network.
@@ -50,10 +55,6 @@ class SupportPool:
         other._memories = self._memories
         return other
 
-    def shows(self, name: str) -> bool:
-        """Whether an object is on any support."""
-        return any(each.support.has(name) for each in self._candidates if name in each.objects)
-
     def groups(self, features: Features, objects: Sequence[str]) -> list[SupportGroup]:
         """The supports for a slice: objects with the same ones are prompted together, those without are left out."""
         by_choice: dict[tuple[int, ...], list[str]] = {}
@@ -76,7 +77,13 @@ class SupportPool:
                 whole = self.prompter.encode_supports([each.support for each in candidates], objects)
             for each, encoding in zip(candidates, whole.supports, strict=True):
                 self._memories[each.name, objects] = SupportMemory(objects, (encoding,))
-        return SupportMemory.concatenate([self._memories[each.name, objects] for each in candidates])
+        used = {(each.name, objects): self._memories.pop((each.name, objects)) for each in candidates}
+        self._memories |= used  # to the end: at the start are those that were not used for longest
+        size = sum(memory.nbytes for memory in self._memories.values())
+        for key in list(self._memories)[: -len(used)]:
+            if size > MOST_BYTES:
+                size -= self._memories.pop(key).nbytes
+        return SupportMemory.concatenate(list(used.values()))
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,6 @@ import io
 import json
 import re
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from AutoPromptSAMLib.files.checks import DAMAGED
 from AutoPromptSAMLib.supports.errors import SupportError
 from AutoPromptSAMLib.supports.pairs import (
     MOST_PIXELS,
@@ -67,9 +67,7 @@ def unpack_pair(content: bytes, id: str, objects: Sequence[str]) -> Pixels:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             image = _picture(archive, "image.png", "RGB")
             layers = [_picture(archive, f"{number}.png", "1") for number in range(len(objects))]
-    except (KeyError, OSError, ValueError, EOFError, SyntaxError, RuntimeError, NotImplementedError) as error:
-        raise Damaged(f"it cannot be read ({error})") from None
-    except (zipfile.BadZipFile, zlib.error, Image.DecompressionBombError) as error:
+    except (KeyError, OSError, SyntaxError, Image.DecompressionBombError, *DAMAGED) as error:
         raise Damaged(f"it cannot be read ({error})") from None
     if any(layer.shape != image.shape[:2] for layer in layers):
         raise Damaged("its masks are not of the size of its image")

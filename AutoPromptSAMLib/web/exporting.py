@@ -71,7 +71,11 @@ class Exporting(Panel):
             self.state[busy] = text
         try:
             path = self.downloads.path_for(name)
-            await asyncio.to_thread(prepare(path))
+            try:
+                await asyncio.to_thread(prepare(path))
+            except BaseException:
+                self.downloads.remove(path)
+                raise
         except AutoPromptSAMError as error:
             self.tell(error)
             return None

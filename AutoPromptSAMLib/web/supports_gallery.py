@@ -141,8 +141,9 @@ class SupportsGallery(Panel):
             self.state.examples_files = {**self.state.examples_files, what: path.name}
 
         def imported() -> SupportSet:
+            path = uploads.finish(batch).path  # ends here for a batch that is none: the page may have sent any path
             try:
-                return self.desk.import_(uploads.finish(batch).path)
+                return self.desk.import_(path)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 

@@ -53,9 +53,48 @@ def test_headers_cannot_fetch_other_files(
         assert load_volume(path).array.ravel().tolist() == list(range(8))
 
 
-def test_header_that_hides_a_name_behind_a_long_comment(tmp_path: Path) -> None:
-    path = tmp_path / "a.nhdr"
-    path.write_text(NHDR.replace("type", "# " + "x" * (1 << 20) + "\ntype") + "/etc/passwd\n")
+MHD_BEFORE, NHDR_BEFORE = MHD.rpartition("ElementDataFile")[0], NHDR.rpartition("data file")[0]
+DECOYS = [
+    ("a.nhdr", NHDR_BEFORE + "data file:=LOCAL\ndata file: {outside}\n"),
+    ("a.nhdr", NHDR_BEFORE + "note:=1\rdata file: {outside}\n"),
+    ("a.mhd", MHD_BEFORE + "elementdatafile = LOCAL\nElementDataFile = {outside}\n"),
+    ("a.mhd", MHD_BEFORE + "DataFile: LOCAL\nElementDataFile = {outside}\n"),
+    ("a.mhd", MHD_BEFORE + "ElementDataFile\t:\t{outside}\n"),
+    ("a.mhd", "NRRD0004\nx = 1\n\n" + MHD_BEFORE + "ElementDataFile = {outside}\n"),
+]
+
+
+@pytest.mark.parametrize(("name", "header"), DECOYS)
+def test_a_line_that_only_looks_like_the_one_that_counts_hides_nothing(
+    tmp_path: Path, name: str, header: str, one_sentence
+) -> None:
+    """The reader does follow these to the file outside."""
+    secret = tmp_path / "secret.raw"
+    secret.write_bytes(bytes(range(8)))
+    path = tmp_path / "images" / name
+    path.parent.mkdir()
+    path.write_text(header.format(outside=secret), newline="")
+    assert load_volume(path).array.ravel().tolist() == list(range(8))
+    with one_sentence(NotAllowedError, "takes its voxels from a file elsewhere", "secret.raw"):
+        check_references(path)
+    with ZipFile(tmp_path / "case.mrb", "w") as archive:
+        archive.write(path, f"case/Data/{name}")
+    with one_sentence(NotAllowedError, "takes its voxels from a file elsewhere", "secret.raw"):
+        check_references(tmp_path / "case.mrb")
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("a.nhdr", NHDR_BEFORE + "# {long}\ndata file: /etc/passwd\n"),
+        ("a.nhdr", NHDR_BEFORE + "data file: LIST\n\n{long}\n/etc/passwd\n"),
+        ("a.mhd", MHD_BEFORE + "elementdatafile = LOCAL\nComment = {long}\nElementDataFile = /etc/passwd\n"),
+        ("a.mhd", MHD_BEFORE + "Comment = {long}\nElementDataFile = /etc/passwd\n"),
+    ],
+)
+def test_header_that_hides_a_name_behind_a_long_comment(tmp_path: Path, name: str, header: str) -> None:
+    path = tmp_path / name
+    path.write_text(header.format(long="x" * (1 << 20)))
     with pytest.raises(NotAllowedError, match="a header without end"):
         check_references(path)
 

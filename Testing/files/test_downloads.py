@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 from AutoPromptSAMLib.errors import StorageError
-from AutoPromptSAMLib.files.downloads import Downloads
+from AutoPromptSAMLib.files.downloads import OLD_S, Downloads
 
 
 def everything(folder: Path) -> list[Path]:
@@ -37,6 +38,13 @@ def test_downloads_expire(tmp_path: Path) -> None:
     time.sleep(0.1)
     assert downloads.take(id) is None
     assert everything(tmp_path) == []
+
+
+def test_what_a_program_left_that_has_ended_goes_after_a_day(tmp_path: Path) -> None:
+    (_, old), (_, new) = offered(Downloads(tmp_path)), offered(Downloads(tmp_path))
+    os.utime(old.parent, (0, time.time() - OLD_S - 60))
+    Downloads(tmp_path).remove_expired()
+    assert everything(tmp_path) == [new.parent]
 
 
 def test_no_place(tmp_path: Path, one_sentence) -> None:

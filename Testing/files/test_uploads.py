@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import stat
+import time
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
@@ -13,6 +15,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from AutoPromptSAMLib.errors import GeometryError, ImageError, StorageError
+from AutoPromptSAMLib.files.downloads import OLD_S
 from AutoPromptSAMLib.files.folders import NotAllowedError
 from AutoPromptSAMLib.files.uploads import Uploads
 from AutoPromptSAMLib.images import load_volume
@@ -61,6 +64,11 @@ def zip_bytes(files: dict[str, bytes]) -> bytes:
         for name, content in files.items():
             archive.writestr(name, content)
     return stream.getvalue()
+
+
+def grow_old(folder: Path) -> None:
+    for path in folder.iterdir():
+        os.utime(path, (0, time.time() - OLD_S - 60))
 
 
 def all_files(folder: Path) -> list[Path]:
@@ -261,10 +269,18 @@ def test_disk_full(tiny_disk: Path, one_sentence) -> None:
 def test_what_unfinished_work_needs_stays(uploads: Uploads, tmp_path: Path) -> None:
     kept, dropped = (uploads.finish(send(uploads, {name: b"x"})) for name in ("a.nii", "b.nii"))
     arriving = send(uploads, {"c.nii": b"x"})
+    grow_old(uploads.folder)
+    opening = uploads.finish(send(uploads, {"d.nii": b"x"}))  # in no batch and by nobody kept yet
+    theirs = Uploads(uploads.folder, 4 * MIB)  # of another program that runs at the same time
+    other = theirs.finish(send(theirs, {"e.nii": b"x"}))
     uploads.remove_unused([kept.path, tmp_path / "elsewhere.nii"])
-    assert kept.path.exists()
     assert not dropped.path.exists()
-    assert uploads.finish(arriving).path.exists()
+    theirs.remove_unused([other.path])
+    for opened in (kept, opening, other, uploads.finish(arriving)):
+        assert opened.path.exists()
+    grow_old(uploads.folder)
+    theirs.remove_unused([other.path])
+    assert all_files(uploads.folder) == [other.path]
     Uploads(tmp_path / "nowhere", 1).remove_unused([])
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
+from AutoPromptSAMLib.errors import ImageError
 from AutoPromptSAMLib.geometry import VolumeGeometry
 from AutoPromptSAMLib.images import load_volume
 
@@ -73,3 +75,15 @@ def test_nifti_of_several_gzip_members_is_whole(tmp_path: Path) -> None:
     content = (tmp_path / "one.nii").read_bytes()
     (tmp_path / "several.nii.gz").write_bytes(gzip.compress(content[:50_000]) + gzip.compress(content[50_000:]))
     np.testing.assert_array_equal(load_volume(tmp_path / "several.nii.gz").array, array)
+
+
+def test_nifti_that_claims_more_than_there_is(tmp_path: Path, one_sentence) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((3, 4, 5), np.int16)), str(tmp_path / "ct.nii"))
+    content = bytearray((tmp_path / "ct.nii").read_bytes())
+    content[42:48] = struct.pack("<3h", 32000, 32000, 32000)  # 64 TiB
+    (tmp_path / "ct.nii").write_bytes(content)
+    with one_sentence(ImageError, "ct.nii is damaged or cut short"):
+        load_volume(tmp_path / "ct.nii")
+    (tmp_path / "ct.nii.gz").write_bytes(gzip.compress(content))
+    with one_sentence(ImageError, "32000 x 32000 x 32000 voxels, more than fit into memory"):
+        load_volume(tmp_path / "ct.nii.gz")

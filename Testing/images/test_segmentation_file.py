@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -201,9 +202,59 @@ def test_axes_that_nifti_would_square_go_to_seg_nrrd(tmp_path: Path) -> None:
     assert load_segmentation(tmp_path / "s.seg.nrrd")[1].close_to(geometry, tolerance=1e-6)
 
 
+@pytest.mark.parametrize("suffix", [".seg.nrrd", ".nii.gz"])
+@pytest.mark.parametrize("value", [7, 300, 100_000, 5_000_000_000, -3])
+def test_label_values_are_kept(tmp_path: Path, suffix: str, value: int) -> None:
+    path = tmp_path / f"s{suffix}"
+    save_segmentation(path, {"liver": liver, "spleen": spleen}, CT, label_values={"liver": value, "spleen": 5})
+    read, _ = load_segmentation(path)
+    assert sorted(read.label_values.values()) == sorted([value, 5])
+    for name, mask in (("liver", liver), ("spleen", spleen)):
+        written = name if suffix == ".seg.nrrd" else f"Segment_{value if name == 'liver' else 5}"
+        np.testing.assert_array_equal(read[written], mask)
+
+
+def test_label_values_that_would_mix_segments_are_counted_anew(tmp_path: Path) -> None:
+    for values in ({"liver": 2, "overlap": 2}, {"liver": 1 << 70, "overlap": 2}, {"liver": 4}, {"liver": 0}):
+        save_segmentation(tmp_path / "s.seg.nrrd", {"liver": liver, "overlap": overlap}, CT, label_values=values)
+        assert load_segmentation(tmp_path / "s.seg.nrrd")[0].label_values == {"liver": 1, "overlap": 2}
+
+
+def test_colours_and_terms_come_back_where_the_file_has_them(tmp_path: Path) -> None:
+    path, term = tmp_path / "s.seg.nrrd", "list~SCT^1^Organ~SCT^2^Liver~^^~list~^^~^^"
+    save_segmentation(path, SEGMENTS, CT, {"liver": (1, 0.5, 0)}, {"liver": term})
+    content = path.read_bytes()
+    content = re.sub(rb"Segment1_Color:=[^\n]*", b"Segment1_Color:=red", content)
+    path.write_bytes(re.sub(rb"Segment1_Tags:=[^\n]*", b"Segment1_Tags:=Other:1|", content))
+    read, _ = load_segmentation(path)
+    assert list(read.colors["liver"]) == [1, 0.5, 0]
+    assert read.terms["liver"] == term
+    assert set(read.colors) == set(read.terms) == set(SEGMENTS) - {list(SEGMENTS)[1]}
+
+
+def test_masks_of_many_segments_are_not_all_in_memory(tmp_path: Path) -> None:
+    count = 60
+    labels = np.zeros((count + 1, 128, 128), np.uint8)
+    labels[:, :2] = np.arange(count + 1)[:, None, None]
+    sitk.WriteImage(sitk.GetImageFromArray(labels), str(tmp_path / "body.nii.gz"))
+    tracemalloc.start()
+    read, _ = load_segmentation(tmp_path / "body.nii.gz")
+    crops = {name: read.crop(name) for name in read}
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(crops) == count
+    assert crops["Segment_3"].mask.shape == (1, 2, 128)
+    assert held < 3 * labels.nbytes
+    assert peak < 15 * labels.nbytes  # not a mask for each
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("Segment0_LabelValue:=one", r"damaged segmentation header at Segment0_"), ("Segment0_Layer:=4", "damaged")],
+    [
+        ("Segment0_LabelValue:=one", r"damaged segmentation header at Segment0_"),
+        ("Segment0_Layer:=4", "damaged"),
+        ("Segment0_Layer:=-1", "damaged"),
+    ],
 )
 def test_damaged_headers_are_refused(tmp_path: Path, text: str, sentence: str) -> None:
     path = tmp_path / "s.seg.nrrd"

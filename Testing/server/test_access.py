@@ -240,6 +240,6 @@ def test_an_address_where_nobody_answers(one_sentence: Callable) -> None:
         port = listening.getsockname()[1]
     with one_sentence(RemoteError, "No server answers", str(port)):
         RemoteSession(f"http://127.0.0.1:{port}", TOKEN)
-    for address in ("", "example.org", "ftp://example.org", "file:///etc/passwd", "http://"):
+    for address in ("", "example.org", "ftp://example.org", "file:///etc/passwd", "http://", "http://[fe80::1"):
         with one_sentence(RemoteError, "no address", "https://host"):
             RemoteSession(address, TOKEN)

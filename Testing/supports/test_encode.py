@@ -14,6 +14,7 @@ from AutoPromptSAMLib.backbones.tensor_file import content_sha256
 from AutoPromptSAMLib.errors import ModelError
 from AutoPromptSAMLib.prompters.proxy_prompt.weights import save_network
 from AutoPromptSAMLib.supports import SupportPair, SupportSet
+from AutoPromptSAMLib.supports import pool as pool_module
 from AutoPromptSAMLib.supports.encode import encode_pairs, most_similar, prompter_for, signature
 from AutoPromptSAMLib.supports.pairs import as_objects
 from AutoPromptSAMLib.supports.pool import SupportPool
@@ -131,3 +132,22 @@ def test_a_support_is_made_ready_once_for_any_number_of_slices() -> None:
     other = pool.copy()
     other.groups(target(10, 20), ["disc"])[0].memory  # noqa: B018 - a property that computes
     assert len(prompter.encoded) == before
+
+
+def test_what_was_not_used_for_longest_is_let_go_when_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, prompter = pool_of(pair(20, 20))
+    (first,) = pool.groups(target(20, 20), ["disc"])
+    size = first.memory.nbytes
+    monkeypatch.setattr(pool_module, "MOST_BYTES", 5 * size)
+    corrected = encode_pairs(prompter.backbone, EmbeddingCache(None), [pair(20 + n, 24) for n in range(1, 30)])
+    for number, support in enumerate(corrected):
+        run = pool.copy()  # what a run over the volume gets
+        run.add(support, f"slice {number}", ["disc"])
+        (group,) = run.groups(target(20, 20), ["disc"])
+        assert len(group.memory) == 2
+    assert sum(memory.nbytes for memory in pool._memories.values()) == 5 * size
+    before = len(prompter.encoded)
+    assert first.memory.nbytes == size  # used in every run
+    assert len(prompter.encoded) == before
+    monkeypatch.setattr(pool_module, "MOST_BYTES", 0)
+    assert len(group.memory) == 2  # what is needed at once is there whatever it takes

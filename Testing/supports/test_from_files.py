@@ -137,6 +137,18 @@ def test_a_segmentation_keeps_its_names_and_may_be_cropped(
     assert all(pair.objects == ("Rod",) for pair in pairs)
 
 
+@pytest.mark.parametrize("names", [("Segment_left", "Segment_right"), ("Segment_1", "Segment_1 (1)")])
+def test_names_that_only_begin_like_those_of_labels(
+    body: tuple[sitk.Image, sitk.Image], tmp_path: Path, names: tuple[str, str], one_sentence: SentenceCheck
+) -> None:
+    image, _ = written(tmp_path, *body)
+    path, labels = tmp_path / "organs.seg.nrrd", sitk.GetArrayFromImage(body[1])
+    save_segmentation(path, {names[0]: labels == 1, names[1]: labels == 2}, load_volume(image).geometry)
+    assert [each.name for each in pairs_from_files(image, path)[0]] == list(names)
+    with one_sentence(SupportError, 'no object "left"', names[1]):
+        pairs_from_files(image, path, ["left"])
+
+
 def test_segmentations_of_something_else_are_refused(
     body: tuple[sitk.Image, sitk.Image], tmp_path: Path, one_sentence: SentenceCheck
 ) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,6 +18,7 @@ from PIL import Image
 from AutoPromptSAMLib.atomic import atomic_path
 from AutoPromptSAMLib.errors import StorageError
 from AutoPromptSAMLib.supports import SupportError, SupportLibrary, SupportObject, SupportPair, SupportSet
+from AutoPromptSAMLib.supports import library as library_module
 from AutoPromptSAMLib.supports.storage import TASK_KIND
 
 from ..conftest import SentenceCheck
@@ -117,6 +119,46 @@ def test_a_large_image_has_a_small_thumbnail(library: SupportLibrary) -> None:
 def test_the_same_pair_is_added_once(library: SupportLibrary, filled: SupportSet) -> None:
     again = library.add_pairs(filled.id, [pair(0), pair(2)])
     assert [p.id for p in again.pairs] == [pair(0).id, pair(1, cup=False).id, pair(2).id]
+
+
+def test_objects_join_with_their_pairs_only(library: SupportLibrary, filled: SupportSet) -> None:
+    image, disc = blob_picture(20, 30, size=72)
+    _, small = blob_picture(20, 30, size=72, radius=4)
+    renamed = SupportPair.of("eye", image, {"disc": disc, "excavation": small}, spacing=(0.5, 0.25))
+    assert renamed.id == pair(0).id
+    assert library.add_pairs(filled.id, [renamed]).names == ("disc", "cup")
+
+
+def test_files_go_while_no_other_process_can_bring_them_back(
+    library: SupportLibrary, filled: SupportSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, discard = [], library_module._discard
+
+    def locked_discard(path: Path) -> None:
+        with pytest.raises(filelock.Timeout):
+            filelock.FileLock(library.folder / ".lock", timeout=0).acquire()
+        gone.append(path.suffix)
+        discard(path)
+
+    monkeypatch.setattr(library_module, "_discard", locked_discard)
+    library.remove_pair(filled.id, filled.pairs[0].id)
+    library.attach_task(filled.id, None)
+    assert gone == [".zip", ".png", ".safetensors"]
+
+
+def test_a_set_whose_network_is_missing_can_be_changed(
+    library: SupportLibrary, filled: SupportSet, tmp_path: Path, one_sentence: SentenceCheck
+) -> None:
+    assert filled.task is not None
+    filled.task.unlink()
+    library.rename(filled.id, "retina")
+    changed = library.remove_pair(filled.id, filled.pairs[0].id)
+    assert (changed.name, len(changed.pairs), changed.task) == ("retina", 1, filled.task)
+    with one_sentence(SupportError, 'The task of "retina" is missing; attach it again'):
+        library.export(filled.id, tmp_path / "out")
+    again = library.attach_task(filled.id, task_file(tmp_path / "task.safetensors"))
+    assert again.task is not None
+    assert again.task.exists()
 
 
 def test_names_change_and_masks_stay(library: SupportLibrary, filled: SupportSet) -> None:
@@ -284,6 +326,28 @@ def test_what_is_no_such_file_is_one_sentence(
     text.write_text("hello")
     with one_sentence(SupportError, "export it again"):
         library.import_(text)
+
+
+@pytest.mark.parametrize("packed_as", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_damage_of_any_kind_of_archive_is_one_sentence(
+    library: SupportLibrary, filled: SupportSet, tmp_path: Path, packed_as: int, one_sentence: SentenceCheck
+) -> None:
+    with zipfile.ZipFile(library.export(filled.id, tmp_path / "eyes")) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    bad = tmp_path / "bad.apsupports"
+    with zipfile.ZipFile(bad, "w", packed_as) as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    whole = bad.read_bytes()
+    with zipfile.ZipFile(bad) as archive:
+        start = archive.getinfo("set.json").header_offset + 30 + len("set.json")
+    bad.write_bytes(whole[: start + 9] + b"\xff" * 20 + whole[start + 29 :])
+    with one_sentence(SupportError, "bad.apsupports is no file of supports or damaged", "export it again"):
+        library.import_(bad)
+    end = whole.rindex(b"PK\x05\x06")
+    bad.write_bytes(whole[: end + 12] + b"\xff\xff\xff\x7f" + whole[end + 16 :])  # the size of the list of contents
+    with one_sentence(SupportError, "bad.apsupports is no file of supports or damaged", "export it again"):
+        library.import_(bad)
 
 
 # -- damage -----------------------------------------------------------------------------------------------------------

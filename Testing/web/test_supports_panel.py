@@ -186,6 +186,21 @@ def test_a_set_goes_out_as_one_file_and_comes_back(opened: WebApp, tmp_path: Pat
     assert len(opened.gallery.desk.library.sets()) == 2
 
 
+@pytest.mark.parametrize("purpose", ["examples-import", "examples-image"])
+def test_a_batch_that_is_none_removes_nothing(opened: WebApp, tmp_path: Path, purpose: str) -> None:
+    uploads = opened.opening.uploads.folder
+    beside, elsewhere, folder = uploads.parent / "beside", tmp_path / "abs", uploads / "of-another-page"
+    for each in (beside, elsewhere, folder):
+        each.mkdir(parents=True)
+    for batch in ("../beside", str(elsewhere), "", ".", folder.name):
+        do(opened, "examples_uploaded", batch, purpose)
+        settle(opened, lambda: not opened.state.examples_busy)
+        assert "This upload is not known" in told(opened)
+        assert all(each.is_dir() for each in (beside, elsewhere, folder))
+    for each in (beside, folder):
+        each.rmdir()
+
+
 def test_a_run_shows_how_sure_it_is_and_leads_to_the_least_sure_slice(opened: WebApp) -> None:
     made(opened)
     state = opened.state
