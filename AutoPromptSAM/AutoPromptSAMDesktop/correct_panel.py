@@ -17,6 +17,7 @@ class CorrectPanel(Panel):
     def __init__(self, desk: Any) -> None:
         super().__init__(desk)
         self._observed: tuple[Any, int] | None = None
+        self._selected = ""  # the segment that the editor had when it was last looked at
 
     def put_away(self) -> None:
         """No effect has the mouse."""
@@ -34,6 +35,7 @@ class CorrectPanel(Panel):
         editor.setMRMLSegmentEditorNode(node)
         editor.setSegmentationNode(segmenter.segmentation_node)
         editor.setSourceVolumeNode(segmenter.volume_node)
+        self._selected = node.GetSelectedSegmentID()
         self._observed = (node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._changed()))
 
     def disconnected(self) -> None:
@@ -61,5 +63,6 @@ class CorrectPanel(Panel):
             self.desk.page.prompts.put_away()
         segmenter.edit_verb = effect or "Edit"
         chosen = node.GetSelectedSegmentID()
-        if chosen:
+        if chosen and chosen != self._selected:  # else something else of the node changed, and nobody chose
             segmenter.active_segment = chosen
+        self._selected = chosen

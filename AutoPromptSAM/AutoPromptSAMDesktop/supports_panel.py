@@ -51,18 +51,34 @@ class SupportsPanel(Panel):
     # -- sets ---------------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Show the library."""
+        """Show the library: the set that the scene speaks of, else the first."""
+        self._follow()
         self.list()
 
     def parameters_changed(self) -> None:
         """The scene speaks of another set."""
-        wanted, examples = self.desk.parameters.supportSet, self.desk.examples
+        if self._follow():
+            self.list()
+
+    def _follow(self) -> bool:
+        """Choose the set that the scene speaks of; whether it is another one than before."""
+        parameters, examples = self.desk.parameters, self.desk.examples
+        wanted = "" if parameters is None else parameters.supportSet
         chosen = "" if examples is None or examples.chosen is None else examples.chosen.id
-        if examples is not None and wanted and wanted != chosen:
-            rows, _problems = examples.sets()
-            if wanted in [row.id for row in rows]:
-                examples.choose(wanted)
-                self.list()
+        if examples is None or not wanted or wanted == chosen:
+            return False
+        rows, _problems = examples.sets()
+        if wanted not in [row.id for row in rows]:  # it is on another machine, or was deleted
+            return False
+        examples.choose(wanted)
+        return True
+
+    def _chosen(self) -> None:
+        """A person chose a set, or made or deleted one: the scene speaks of it, and it is shown."""
+        examples, parameters = self.desk.examples, self.desk.parameters
+        self.list()
+        if parameters is not None:
+            parameters.supportSet = "" if examples.chosen is None else examples.chosen.id
 
     def list(self) -> None:
         """Show the sets, the pairs and the objects of the chosen one as they are on disk now."""
@@ -77,8 +93,6 @@ class SupportsPanel(Panel):
             ui.setCombo.addItem(f"{row.name} · {row.about}{_(' · learned') if row.learned else ''}", row.id)
         if examples.chosen is not None:
             ui.setCombo.currentIndex = ui.setCombo.findData(examples.chosen.id)
-            if self.desk.parameters is not None:
-                self.desk.parameters.supportSet = examples.chosen.id
         ui.pairsList.clear()
         for pair in examples.pairs():
             item = add_row(ui.pairsList, pair.name, pair.id, pair.text)
@@ -90,7 +104,7 @@ class SupportsPanel(Panel):
     def choose(self) -> None:
         """Work with another set."""
         self.desk.examples.choose(self.ui.setCombo.currentData)
-        self.list()
+        self._chosen()
 
     def rename(self) -> None:
         """Give the chosen set another name."""
@@ -121,7 +135,7 @@ class SupportsPanel(Panel):
             button.text = _("Delete it for good?")
         else:
             self.desk.examples.remove_set()
-            self.list()
+            self._chosen()
 
     def import_(self) -> None:
         """A new set from a file."""
@@ -132,7 +146,7 @@ class SupportsPanel(Panel):
             def show(new: Any) -> None:
                 examples.choose(new.id)
                 self.desk.say(examples.imported_text(new))
-                self.list()
+                self._chosen()
 
             self._work(_("Importing examples…"), lambda: examples.import_(Path(path)), show)
 
@@ -178,7 +192,7 @@ class SupportsPanel(Panel):
             examples.choose(added.set.id)
             self.ui.nameEdit.clear()
             self.desk.say(added.text)
-            self.list()
+            self._chosen()
 
         self._work(_("Making examples…"), work, show)
 

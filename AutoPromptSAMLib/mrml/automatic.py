@@ -227,10 +227,7 @@ class AutomaticPrompting(TaskLearning):
     def _show_found(
         self, id: str, axis: int, index: int, crop: Crop, sure: float, found: dict[str, dict[int, float]], step: Step
     ) -> None:
-        if self._closed:
-            return
-        self._take_edits()
-        if index in self.kept.painted_slices(id, axis):
+        if self._closed or index in self._own_slices(id, axis):
             return
         if crop.is_empty:
             found[id].pop(index, None)

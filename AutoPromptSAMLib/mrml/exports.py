@@ -113,7 +113,8 @@ def _export_scene(segmenter: InteractiveSegmenter, path: Path, settings: dict[st
     prompts = segmenter.session.export_prompts()
     there = {row.id for row in segmenter.segments}
     prompts.objects = {id: given for id, given in prompts.objects.items() if id in there}
-    store_state(scene, SceneState(prompts, settings, segmenter.volume_node, segmenter.segmentation_node))
+    nodes = segmenter.volume_node, segmenter.segmentation_node
+    store_state(scene, SceneState(prompts, settings, *nodes, segmenter.painted()))
     save_scene(scene, path)
 
 

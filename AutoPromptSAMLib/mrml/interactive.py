@@ -15,9 +15,10 @@ from AutoPromptSAMLib.mrml.review import Reviewing
 from AutoPromptSAMLib.mrml.segment_list import SegmentInfo
 from AutoPromptSAMLib.mrml.segments import slice_region
 from AutoPromptSAMLib.mrml.steps import Step
-from AutoPromptSAMLib.prompts import PromptSet
+from AutoPromptSAMLib.prompts import MaskPrompt, PromptSet
 from AutoPromptSAMLib.prompts.file import PromptFile
 from AutoPromptSAMLib.session.protocol import PropagationResult
+from AutoPromptSAMLib.session.replay import prompts_on
 
 __all__ = ["InteractiveSegmenter", "Message", "Propagation", "SegmentInfo", "Status"]
 
@@ -65,6 +66,25 @@ class InteractiveSegmenter(Reviewing):
             self._set_status()
             if step.prompt_steps:
                 self.changed("prompts")
+
+    # -- another segmenter on the same segmentation -------------------------------------------------------------------
+
+    def painted(self) -> PromptFile:
+        """What others painted and no run or prompt took up yet: by segment id, the voxels that changed, as a mask."""
+        geometry, hand = self.volume.geometry, self.kept.by_hand
+        masks = {id: MaskPrompt(crop, geometry) for id, crop in hand.items() if not crop.is_empty}
+        return PromptFile({id: PromptSet([mask]) for id, mask in masks.items()}, None, geometry)
+
+    def restore(self, prompts: PromptFile, painted: PromptFile | None = None) -> None:
+        """Take over prompts, and what counts as ``painted``, by segment id; voxels stay as they are.
+
+        Raises as ``Session.replay``; all is as it was then.
+        """
+        hand = {} if painted is None else prompts_on(painted, self.volume.geometry)
+        self.session.replay(prompts)
+        known = [(id, mask) for id, masks in hand.items() for mask in masks if id in self.kept.known]
+        self.kept.by_hand = {id: mask.crop for id, mask in known if isinstance(mask, MaskPrompt)}
+        self.changed("prompts")
 
     # -- files --------------------------------------------------------------------------------------------------------
 
@@ -131,9 +151,9 @@ class InteractiveSegmenter(Reviewing):
     ) -> None:
         """Empty the slices of the range in which an earlier run saw the object and this one does not."""
         axis = result.axis
-        known = self.kept.known[segment_id]
+        own, known = self._own_slices(segment_id, axis), self.kept.known[segment_id]
         for index in range(known.lower[axis], known.upper[axis]):
             within = first <= index and (last is None or index <= last)
-            if within and index not in result.agreement and (segment_id, index) not in self._since_run:
+            if within and index not in result.agreement and index not in own:
                 region = slice_region(self.volume.geometry, axis, index)
                 self._record(self.kept.write(segment_id, Crop.empty(), region), step)

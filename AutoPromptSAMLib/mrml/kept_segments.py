@@ -30,7 +30,8 @@ class KeptSegments:
     def __init__(self, writer: SegmentWriter, on_edited: Callable[[], None]) -> None:
         self.writer = writer
         self.node = writer.segmentation_node
-        self.known: Flips = {id: writer.read(id) for id in segment_ids(self.node)}
+        there = {id: crop for layer in writer.read_layers() for id, crop in layer.crops(layer.labels).items()}
+        self.known: Flips = {id: there[id] for id in segment_ids(self.node)}
         self.by_hand: Flips = {}
         self._on_edited = on_edited
         self._own = 0
@@ -87,11 +88,13 @@ class KeptSegments:
         ids = segment_ids(self.node)
         for segment_id in [id for id in self.known if id not in ids]:
             del self.known[segment_id]
+        changes: Flips = {}
+        for layer in self.writer.read_layers():
+            changes.update(layer.changes(self.known))
         for segment_id in ids:
-            found = self.writer.read(segment_id)
-            flip = found.symmetric_difference(self.known.get(segment_id, Crop.empty()))
             self.known.setdefault(segment_id, Crop.empty())
-            if flip.is_empty:
+            flip = changes.get(segment_id)
+            if flip is None:
                 continue
             if is_locked(self.node, segment_id):
                 with self.own_changes():

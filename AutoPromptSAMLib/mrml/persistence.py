@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 SCHEMA = "autopromptsam-scene/1"
 ATTRIBUTE = "AutoPromptSAM.schema"
 VOLUME, SEGMENTATION = "AutoPromptSAM.volume", "AutoPromptSAM.segmentation"
+PAINTED = "AutoPromptSAM.painted"  # beside the settings, which versions before this one read as they are
 
 
 @dataclass
@@ -38,18 +39,19 @@ class SceneState:
     """What the scene remembers about one segmentation.
 
     ``prompts``: those of its segments, by segment id. ``settings``: anything that JSON can hold. The nodes are None
-    once they were removed from the scene.
+    once they were removed from the scene. ``painted``: what counts as painted (``InteractiveSegmenter.painted``).
     """
 
     prompts: PromptFile
     settings: dict[str, Any] = field(default_factory=dict)
     volume_node: slicer.vtkMRMLVolumeNode | None = None
     segmentation_node: slicer.vtkMRMLSegmentationNode | None = None
+    painted: PromptFile | None = None
 
 
 def store_state(scene: slicer.vtkMRMLScene, state: SceneState) -> slicer.vtkMRMLTextNode:
     """Put ``state`` into the scene, in place of an earlier one for the same segmentation; returns its text node."""
-    node = next((n for n in _text_nodes(scene) if n.GetNodeReference(SEGMENTATION) is state.segmentation_node), None)
+    node = _text_node_of(scene, state.segmentation_node)
     if node is None:
         node = scene.AddNewNodeByClass("vtkMRMLTextNode", "AutoPromptSAM prompts")
         node.SetForceCreateStorageNode(node.CreateStorageNodeNever)
@@ -57,7 +59,10 @@ def store_state(scene: slicer.vtkMRMLScene, state: SceneState) -> slicer.vtkMRML
         node.SetHideFromEditors(True)
     for role, target in ((VOLUME, state.volume_node), (SEGMENTATION, state.segmentation_node)):
         node.SetNodeReferenceID(role, None if target is None else target.GetID())
-    data = {"schema": SCHEMA, "prompts": state.prompts.to_json(), "settings": state.settings}
+    settings = dict(state.settings)
+    if state.painted is not None and state.painted.objects:
+        settings[PAINTED] = state.painted.to_json()
+    data = {"schema": SCHEMA, "prompts": state.prompts.to_json(), "settings": settings}
     node.SetText(json.dumps(data, allow_nan=False))
     return node
 
@@ -68,6 +73,12 @@ def restore_states(scene: slicer.vtkMRMLScene) -> list[SceneState]:
     Raises PromptError when a text node was damaged or comes from another version.
     """
     return [_read(node) for node in _text_nodes(scene)]
+
+
+def restore_state(scene: slicer.vtkMRMLScene, segmentation_node: slicer.vtkMRMLSegmentationNode) -> SceneState | None:
+    """What ``store_state`` put into a scene for one segmentation, None for nothing; PromptError when it is damaged."""
+    node = _text_node_of(scene, segmentation_node)
+    return None if node is None else _read(node)
 
 
 def forget_states(scene: slicer.vtkMRMLScene) -> None:
@@ -149,6 +160,10 @@ def _text_nodes(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLTextNode]:
     return [node for node in texts if node.GetAttribute(ATTRIBUTE)]
 
 
+def _text_node_of(scene: slicer.vtkMRMLScene, segmentation_node: Any) -> slicer.vtkMRMLTextNode | None:
+    return next((n for n in _text_nodes(scene) if n.GetNodeReference(SEGMENTATION) is segmentation_node), None)
+
+
 def _read(node: slicer.vtkMRMLTextNode) -> SceneState:
     try:
         data = json.loads(node.GetText() or "")
@@ -158,10 +173,13 @@ def _read(node: slicer.vtkMRMLTextNode) -> SceneState:
         if not isinstance(data["settings"], dict):
             raise PromptError('its "settings" must be an object')
         prompts = PromptFile.from_json(data["prompts"])
+        settings = dict(data["settings"])
+        painted = settings.pop(PAINTED, None)
+        painted = None if painted is None else PromptFile.from_json(painted)
     except (ValueError, RecursionError, PromptError) as error:
         detail = str(error).rstrip(".") if isinstance(error, PromptError) else "it is not JSON"
         raise PromptError(
             f'The prompts that the scene keeps in "{node.GetName()}" cannot be read ({detail}); remove that node to '
             "go on without them."
         ) from None
-    return SceneState(prompts, data["settings"], node.GetNodeReference(VOLUME), node.GetNodeReference(SEGMENTATION))
+    return SceneState(prompts, settings, node.GetNodeReference(VOLUME), node.GetNodeReference(SEGMENTATION), painted)

@@ -195,9 +195,7 @@ class Reviewing(Looking):
 
     def _mend(self, segment_id: str, axis: int, refined: RefinedSlice, step: Step) -> bool:
         """Note the steps of a slice and write the best, unless a person was there meanwhile; whether it is better."""
-        self._take_edits()
-        is_own = (segment_id, refined.index) in self._since_run
-        if segment_id not in self.kept.known or is_own or refined.index in self.kept.painted_slices(segment_id, axis):
+        if refined.index in self._own_slices(segment_id, axis) or segment_id not in self.kept.known:
             return False
         before = self.kept.slice_of(segment_id, axis, refined.index)
         self._report(segment_id, axis).steps[refined.index] = SliceSteps.of(refined, before)

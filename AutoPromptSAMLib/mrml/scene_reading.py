@@ -21,12 +21,16 @@ DATA = ("vtkMRMLDisplayableNode", "vtkMRMLTextNode")  # no views, and nothing th
 
 @dataclass(frozen=True)
 class OpenedScene:
-    """What a scene file brought: an image and its segmentation, ``others``, and ``prompts`` by segment id."""
+    """What a scene file brought: an image and its segmentation, ``others``, and ``prompts`` by segment id.
+
+    ``painted``: what counts as painted (``InteractiveSegmenter.painted``).
+    """
 
     volume_node: slicer.vtkMRMLVolumeNode
     segmentation_node: slicer.vtkMRMLSegmentationNode
     others: Sequence[slicer.vtkMRMLNode]
     prompts: PromptFile | None
+    painted: PromptFile | None = None
 
 
 def read_scene(scene: slicer.vtkMRMLScene, path: str | os.PathLike[str]) -> OpenedScene:
@@ -58,7 +62,9 @@ def read_scene(scene: slicer.vtkMRMLScene, path: str | os.PathLike[str]) -> Open
     segmentation = state.segmentation_node if state else _first(new, "vtkMRMLSegmentationNode")
     segmentation = segmentation or create_segmentation(volume)
     others = [node for node in new if node.GetScene() is not None and node not in (volume, segmentation)]
-    return OpenedScene(volume, segmentation, others, state.prompts if state else None)
+    if state is None:
+        return OpenedScene(volume, segmentation, others, None)
+    return OpenedScene(volume, segmentation, others, state.prompts, state.painted)
 
 
 def _first(nodes: Iterable[Any], kind: str) -> Any:

@@ -117,21 +117,19 @@ class SegmentEditing(SignalContainer):
             return
         segmentation = self.segmentation_node.GetSegmentation()
         at, before = segmentation.GetSegmentIndex(segment_id), self._active
-        info = next(row for row in self.segments if row.id == segment_id)
+        name, (drop, bring_back) = self._name(segment_id), self._adding([segment_id])
         prompt_steps = self._forget(segment_id)
 
         def remove() -> None:
-            self._drop(segment_id)
+            drop()
             ids = segment_list.segment_ids(self.segmentation_node)
             self._activate(before if before != segment_id else ids[min(at, len(ids) - 1)] if ids else None)
 
         def add() -> None:
-            segmentation.AddEmptySegment(segment_id, info.name, list(info.color))
-            segmentation.SetSegmentIndex(segment_id, at)
-            self.kept.known[segment_id] = Crop.empty()
+            bring_back()
             self._activate(before)
 
-        step = Step(f"Remove {info.name}", self._travel, prompt_steps=prompt_steps, undone=add, redone=remove)
+        step = Step(f"Remove {name}", self._travel, prompt_steps=prompt_steps, undone=add, redone=remove)
         step.add_flips({segment_id: self.kept.known[segment_id]})
         with self.kept.own_changes():
             remove()
@@ -280,19 +278,19 @@ class SegmentEditing(SignalContainer):
 
     def _adding(self, ids: Sequence[str]) -> tuple[Callable[[], None], Callable[[], None]]:
         """How to undo, and to do again, that another editor added these segments."""
-        added = [(row, self._segment(row.id).GetTerminology()) for row in self.segments if row.id in ids]
+        gone: dict[str, Callable[[], None]] = {}
 
         def remove() -> None:
-            for segment_id in ids:
+            for segment_id in reversed(ids):
+                gone[segment_id] = segment_list.bringing_back(self.segmentation_node, segment_id)
                 self._drop(segment_id)
             if self._active in ids:
                 self._activate(next(iter(self.kept.known), None))
 
         def add() -> None:
-            for row, terminology in added:
-                self.segmentation_node.GetSegmentation().AddEmptySegment(row.id, row.name, list(row.color))
-                self._segment(row.id).SetTerminology(terminology)
-                self.kept.known[row.id] = Crop.empty()
+            for segment_id in ids:
+                gone[segment_id]()
+                self.kept.known[segment_id] = Crop.empty()
 
         return remove, add
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,10 @@ import vtk
 # those like the prompts' own (blue for, orange against) come last.
 COLORS = ("#009E73", "#F0E442", "#CC79A7", "#E69F00", "#56B4E9", "#D55E00", "#0072B2")
 LOCKED = "AutoPromptSAM.locked"  # tag of a segment that nothing may change
+DISPLAYED = (  # what a display node knows of each segment, by the names of its functions without "Get" and "Set"
+    "SegmentVisibility", "SegmentVisibility2DFill", "SegmentVisibility2DOutline", "SegmentVisibility3D",
+    "SegmentOpacity2DFill", "SegmentOpacity2DOutline", "SegmentOpacity3D", "SegmentPickable",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,26 @@ def display_of(node: slicer.vtkMRMLSegmentationNode) -> Any:
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
     return node.GetDisplayNode()
+
+
+def bringing_back(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> Callable[[], None]:
+    """A function that adds a segment again once it was removed: as and where it is now, but without voxels."""
+    segmentation, display = node.GetSegmentation(), display_of(node)
+    kept, at = slicer.vtkSegment(), segmentation.GetSegmentIndex(segment_id)
+    kept.DeepCopyMetadata(segment_of(node, segment_id))
+    shown = {name: getattr(display, f"Get{name}")(segment_id) for name in DISPLAYED}
+
+    def add() -> None:
+        segmentation.AddEmptySegment(segment_id, kept.GetName(), list(kept.GetColor()))
+        segment = segment_of(node, segment_id)
+        label = segment.GetLabelValue()  # is free in the layer that the segment got
+        segment.DeepCopyMetadata(kept)
+        segment.SetLabelValue(label)
+        segmentation.SetSegmentIndex(segment_id, at)
+        for name, value in shown.items():
+            getattr(display, f"Set{name}")(segment_id, value)
+
+    return add
 
 
 def is_locked(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> bool:

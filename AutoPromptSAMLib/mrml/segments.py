@@ -21,6 +21,7 @@ from AutoPromptSAMLib.errors import AutoPromptSAMError, GeometryError
 from AutoPromptSAMLib.geometry import Crop, VolumeGeometry
 from AutoPromptSAMLib.geometry.grid import BoolArray
 from AutoPromptSAMLib.mrml.labelmaps import LABELMAP, Lattice, block_of, image_to_local, labelmap_of, read_block
+from AutoPromptSAMLib.mrml.layers import Layer
 from AutoPromptSAMLib.mrml.transforms import matrix_from_array, node_to_world
 from AutoPromptSAMLib.mrml.volumes import geometry_from_node
 
@@ -118,6 +119,17 @@ class SegmentWriter:
         if (lower >= upper).any():
             return Crop.empty()
         return Crop(self._read(lattice, segment_id, lower, upper), tuple(lower.tolist())).tight()
+
+    def read_layers(self) -> list[Layer]:
+        """All labelmaps, as far as they are inside the volume."""
+        lattice, segmentation = self._lattice(), self.segmentation_node.GetSegmentation()
+        layers: dict[int, tuple[Any, dict[str, int]]] = {}
+        for segment_id in segmentation.GetSegmentIDs():
+            image = labelmap_of(self.segmentation_node, segment_id)
+            number = segmentation.GetLayerIndex(segment_id)
+            labels = layers.setdefault(number, (image, {}))[1]
+            labels[segment_id] = segmentation.GetSegment(segment_id).GetLabelValue()
+        return [self._layer(lattice, image, labels) for image, labels in layers.values()]
 
     def read_block(self, segment_id: str, lower: ArrayLike, upper: ArrayLike) -> BoolArray:
         """The voxels of a segment from ``lower`` up to ``upper`` (k, j, i; exclusive) of the volume."""
@@ -302,6 +314,24 @@ class SegmentWriter:
         if place is None or not image.GetNumberOfPoints():  # an empty layer has no grid yet
             return np.zeros(np.subtract(upper, lower), dtype=bool)
         return place.inverse.turn(read_block(self.segmentation_node, segment_id, *place.block(lower, upper)))
+
+    @staticmethod
+    def _layer(lattice: Lattice, image: Any, labels: dict[str, int]) -> Layer:
+        place = lattice.place_in(image)
+        nothing = Layer(np.zeros((0, 0, 0), np.uint8), (0, 0, 0), labels)
+        if place is None or not image.GetNumberOfPoints():  # an empty layer has no grid yet
+            return nothing
+        start, stop = block_of(image)
+        lower, upper = place.inverse.block(start, stop)
+        values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(stop - start)
+        if not np.issubdtype(values.dtype, np.integer):  # other modules may make segments of any image
+            values = values.astype(np.int32)
+        first, last = np.maximum(lower, 0), np.minimum(upper, lattice.shape)
+        if (first >= last).any():
+            return nothing
+        inside = tuple(map(slice, first - lower, last - lower))
+        k, j, i = first.tolist()
+        return Layer(place.inverse.turn(values)[inside], (k, j, i), labels)
 
     def _erase(self, lattice: Lattice, segment_id: str, crop: Crop) -> None:
         if crop.is_empty:

@@ -50,7 +50,7 @@ class SlicePrompting(SegmentEditing):
         self._preparing: list[Job[None]] = []
         self._is_prepared = True
         self._running: Status | None = None  # how the run through the volume stands that is going on
-        self._since_run: set[tuple[str, int]] = set()  # slices that a person prompted meanwhile
+        self._since_run: set[tuple[str, int, int]] = set()  # segment, axis and slice that a person prompted meanwhile
         self._masks = PresentMasks(session, self.kept, self.volume.geometry)
         session.set_image(self.volume)
 
@@ -237,7 +237,7 @@ class SlicePrompting(SegmentEditing):
             if asked[1] is not step:
                 step.before = asked[1]
         if plane.axis is not None and plane.index is not None and self._running is not None:
-            self._since_run.add((segment_id, plane.index))
+            self._since_run.add((segment_id, plane.axis, plane.index))
         if on_plane(self.prompts(segment_id), plane, slab_thickness(plane, self.volume.geometry)).is_empty:
             self._write(segment_id, plane, Crop.empty(), step)
             return

@@ -47,9 +47,15 @@ class VolumeRuns(SlicePrompting):
         """The last run of a segment, default the active one."""
         return self._runs.get(segment_id or self._active or "")
 
+    def _own_slices(self, segment_id: str, axis: int) -> set[int]:
+        """Slices along ``axis`` that a person prompted or painted since the run began: it leaves them as they are."""
+        self._take_edits()
+        prompted = {index for id, along, index in self._since_run if (id, along) == (segment_id, axis)}
+        return prompted.union(self.kept.painted_slices(segment_id, axis))
+
     def _show_slice(self, segment_id: str, axis: int, index: int, crop: Crop, step: Step) -> None:
-        """A slice of a run; what a person prompted meanwhile stays."""
-        if self._closed or segment_id not in self.kept.known or (segment_id, index) in self._since_run:
+        """A slice of a run; what a person prompted or painted meanwhile stays."""
+        if self._closed or index in self._own_slices(segment_id, axis) or segment_id not in self.kept.known:
             return
         with self._saying():
             self._record(self.kept.write(segment_id, crop, slice_region(self.volume.geometry, axis, index)), step)

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 UPLOAD_LIMIT = 8 << 30  # bytes: a choice, above every CT
+TIDY_S = 3600.0  # how often what nobody needs is looked for: a choice
 
 
 class WebApp:
@@ -74,7 +75,9 @@ class WebApp:
         self._connection: Connection | None = None  # once there are an image and a model
         self._nodes: tuple[Any, Any] | None = None  # of the image and its segmentation
         self._others: Sequence[Any] = ()  # nodes that came with them in a scene
-        self._prompts: PromptFile | None = None  # of a scene, for the segmenter to come
+        self._prompts: PromptFile | None = None  # of a scene or the model before, for the segmenter to come
+        self._painted: PromptFile | None = None  # what counts as painted there
+        self._source: str | None = None  # where the image came from
         self._tasks: set[asyncio.Task[Any]] = set()
         self.state.update({**INITIAL, **shortcut_state()})
         self.state.trame__title = "AutoPromptSAM"
@@ -170,10 +173,15 @@ class WebApp:
         self.show_nodes(node, create_segmentation(node))
 
     def show_nodes(
-        self, node: Any, segmentation: Any, others: Sequence[Any] = (), prompts: PromptFile | None = None
+        self,
+        node: Any,
+        segmentation: Any,
+        others: Sequence[Any] = (),
+        prompts: PromptFile | None = None,
+        painted: PromptFile | None = None,
     ) -> None:
-        """Show a volume node and its segmentation; ``others`` go with them. ``prompts``: by segment id."""
-        self._nodes, self._others, self._prompts = (node, segmentation), others, prompts
+        """Show a volume node and its segmentation; ``others`` go with them. ``prompts``, ``painted``: by segment."""
+        self._nodes, self._others, self._prompts, self._painted = (node, segmentation), others, prompts, painted
         self.slicer_app.segmentation_editor.set_active_segmentation(segmentation, node)
         geometry = geometry_from_node(node)
         self.state.update({"image_name": node.GetName(), "image_about": image_text(geometry), "has_image": True})
@@ -187,7 +195,7 @@ class WebApp:
         if self._nodes is not None:
             active = None if before is None else before.active_segment
             if before is not None:
-                self._prompts = before.session.export_prompts()
+                self._prompts, self._painted = before.session.export_prompts(), before.painted()
             self._disconnect()
             self._connect()
             if self.segmenter is not None and active is not None:
@@ -208,8 +216,8 @@ class WebApp:
             self.slicer_app.segmentation_editor.editor_logic,
         )
         if self._prompts is not None:
-            self.guarded(self._connection.restore)(self._prompts)
-            self._prompts = None
+            self.guarded(self._connection.segmenter.restore)(self._prompts, self._painted)
+            self._prompts = self._painted = None
         self.state.tools_ready = True
         for panel in self.panels:
             panel.connected(self._connection.segmenter)
@@ -227,10 +235,12 @@ class WebApp:
     def close_image(self, source: str | None, series: str | None = None) -> None:
         """Let go of the image and its segments; ``source`` is where the next one comes from."""
         self.keeping.keeper.image_changes(source, series)
+        self._source = source
         self._disconnect()
         scene = self.slicer_app.scene
         for node in (*(self._nodes or ()), *self._others):
-            scene.RemoveNode(node)
+            if node.GetScene() is scene:  # a segmenter takes out what it cannot use of a scene
+                scene.RemoveNode(node)
         forget_states(scene)  # left by an exported scene: the next one is not to have them
         self._nodes, self._others = None, ()
         self.state.update({"has_image": False, "segments": [], "prompts": [], "active_segment": "", "cursor": None})
@@ -311,6 +321,16 @@ class WebApp:
 
     def _on_ready(self, **_: Any) -> None:
         self.loop = asyncio.get_running_loop()
+        self._showing(self._tidy)
+
+    def _tidy(self) -> None:
+        """Remove uploads and downloads that nobody needs, now and from time to time: they are images of patients."""
+        self.later(TIDY_S, self._tidy)
+        # The work on the open image is none of the unfinished ones.
+        sources = [self._source, *(work.source for work in self.keeping.keeper.unfinished())]
+        needed = [Path(source) for source in sources if source is not None]
+        self.exporting.downloads.remove_expired()
+        self.spawn(asyncio.to_thread(self.opening.uploads.remove_unused, needed))
 
 
 def _load_triton() -> None:

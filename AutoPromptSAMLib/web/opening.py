@@ -179,7 +179,7 @@ class Opening(Panel):
 
         found = read_scene(self.app.slicer_app.scene, path)  # what is open stays open until there is something to show
         self.app.close_image(None)
-        self.app.show_nodes(found.volume_node, found.segmentation_node, found.others, found.prompts)
+        self.app.show_nodes(found.volume_node, found.segmentation_node, found.others, found.prompts, found.painted)
 
     async def _loading(self, text: str, load: Callable[[], Any], show: Callable[[Any], None]) -> None:
         """``load``, one at a time."""

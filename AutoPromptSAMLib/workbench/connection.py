@@ -10,7 +10,6 @@ from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Message
 from AutoPromptSAMLib.mrml.prompt_nodes import PromptNodes
 
 if TYPE_CHECKING:
-    from AutoPromptSAMLib.prompts.file import PromptFile
     from AutoPromptSAMLib.session import Session
 
 ALL = ("segments", "active", "prompts", "history", "status", "propagation", "learning", "review")
@@ -48,11 +47,6 @@ class Connection:
         self._nodes = PromptNodes(self.segmenter, volume_node.GetScene(), folder)
         self.segmenter.changed.connect(self.tell)
         self.segmenter.said.connect(self._said)
-
-    def restore(self, prompts: PromptFile) -> None:
-        """Bring prompts back, by segment id; voxels stay as they are. Raises as ``Session.replay``."""
-        self.segmenter.session.replay(prompts)
-        self.segmenter.changed("prompts")
 
     def tell(self, what: str) -> None:
         """Draw ``what`` anew, as when the segmenter says that it changed."""

@@ -2,48 +2,66 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Literal
 
+from AutoPromptSAMLib.geometry.lattice import same_voxels
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
-from AutoPromptSAMLib.mrml.persistence import SceneState, restore_states, store_state
+from AutoPromptSAMLib.mrml.persistence import SceneState, restore_state, store_state
 from AutoPromptSAMLib.mrml.volumes import volume_from_node
 from AutoPromptSAMLib.prompts.file import PromptFile
 from AutoPromptSAMLib.prompts.moving import moved_with_image
 
 
-@dataclass(frozen=True)
-class ImageChange:
-    """The image of a segmenter is another one: ``is_moved`` in space, or with other voxels.
+class ScenePrompts:
+    """The prompts of a segmenter, and what was painted, in its scene: saving and the next segmenter find them there.
 
-    ``prompts``: those of before, where they belong now; None when they stay where they are or belong nowhere.
+    They are kept where the image was when they were made, and moved when they are brought back. So an image that goes
+    somewhere else and comes back has them as they were, whatever could not be done with it meanwhile.
     """
 
-    is_moved: bool
-    prompts: PromptFile | None
+    def __init__(self, segmenter: InteractiveSegmenter) -> None:
+        self.segmenter = segmenter
+        self._is_lost = False  # whether the scene has some that could not be brought back
+
+    def restore(self) -> None:
+        """Bring back what the scene keeps for the segmentation; voxels stay as they are.
+
+        Raises AutoPromptSAMError when that cannot be done: it then stays in the scene until there are other prompts.
+        """
+        self._is_lost = True
+        node = self.segmenter.segmentation_node
+        state = restore_state(node.GetScene(), node)
+        if state is not None:
+            painted = None if state.painted is None else self._here(state, state.painted)
+            self.segmenter.restore(self._here(state, state.prompts), painted)
+        self._is_lost = False
+
+    def keep(self) -> None:
+        """Put the prompts into the scene, if it is still there."""
+        segmenter = self.segmenter
+        scene, prompts = segmenter.segmentation_node.GetScene(), segmenter.session.export_prompts()
+        if scene is None or (self._is_lost and not any(prompts.objects.values())):
+            return
+        nodes = segmenter.volume_node, segmenter.segmentation_node
+        store_state(scene, SceneState(prompts, {}, *nodes, segmenter.painted()))
+
+    def _here(self, state: SceneState, file: PromptFile) -> PromptFile:
+        """Prompts where their image is now; those of another image stay where they are."""
+        now = self.segmenter.volume.geometry
+        if file.geometry is None or state.volume_node is not self.segmenter.volume_node:
+            return file
+        is_moved = file.geometry.shape == now.shape and not same_voxels(file.geometry, now)
+        return moved_with_image(file, file.geometry, now) if is_moved else file
 
 
-def keep_prompts(segmenter: InteractiveSegmenter, prompts: PromptFile | None = None) -> None:
-    """Put the prompts of a segmenter, or these, into its scene, where saving finds them."""
-    scene = segmenter.segmentation_node.GetScene()
-    if scene is not None:
-        kept = segmenter.session.export_prompts() if prompts is None else prompts
-        store_state(scene, SceneState(kept, {}, segmenter.volume_node, segmenter.segmentation_node))
+def image_change(segmenter: InteractiveSegmenter) -> Literal["place", "voxels"] | None:
+    """What became of the image since the segmenter was made: another ``place``, or other ``voxels``.
 
-
-def kept_prompts(segmenter: InteractiveSegmenter) -> list[PromptFile]:
-    """The prompts that the scene keeps for a segmentation; PromptError when they cannot be read."""
-    node = segmenter.segmentation_node
-    return [state.prompts for state in restore_states(node.GetScene()) if state.segmentation_node is node]
-
-
-def image_change(segmenter: InteractiveSegmenter) -> ImageChange | None:
-    """What became of the image since the segmenter was made; None when it is the same, or out of the scene."""
+    None when it is the same, or out of the scene.
+    """
     if segmenter.volume_node.GetScene() is None:
         return None
     now, known = volume_from_node(segmenter.volume_node), segmenter.volume
-    is_moved = not now.geometry.close_to(known.geometry)
-    if not is_moved and now.digest == known.digest:
-        return None
-    if not is_moved or now.geometry.shape != known.geometry.shape:
-        return ImageChange(is_moved, None)
-    return ImageChange(True, moved_with_image(segmenter.session.export_prompts(), known.geometry, now.geometry))
+    if not now.geometry.close_to(known.geometry):
+        return "place"
+    return None if now.digest == known.digest else "voxels"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
+
+from AutoPromptSAMLib.geometry import Crop
+from AutoPromptSAMLib.zoo.sample import SOURCE
 
 from ..threshold_backbone import ThresholdBackbone
 from .double import Desktop
@@ -92,6 +96,10 @@ def test_saving_closing_and_opening_a_scene_restores_everything(two_balls: Hands
     hands.desktop.find("PromptsPanel/brushSlider").value = 23
     hands.desktop.find("ReviewPanel/carryCheck").click()
     hands.desktop.find("AutomaticPanel/rangeSlider").setValues(4, 15)
+    painted = np.zeros_like(hands.voxels())
+    painted[3, 5:9, 5:9] = True
+    hands.segmenter.writer.write(hands.segmenter.active_segment, Crop.from_full(painted), "add")
+    hands.settle()
     prompts, voxels = hands.segmenter.prompts(), hands.voxels()
     time.sleep(0.4)
     hands.settle()
@@ -107,6 +115,7 @@ def test_saving_closing_and_opening_a_scene_restores_everything(two_balls: Hands
     hands.settle()
     assert hands.segmenter.prompts() == prompts
     assert np.array_equal(hands.voxels(), voxels)
+    assert hands.segmenter.kept.painted_slices(hands.segmenter.active_segment, 0) == [3]
     parameters = hands.desk.parameters
     assert (parameters.overwrite, parameters.brushDiameterMm) == ("Overwrite visible ones", 23)
     assert (parameters.firstSlice, parameters.lastSlice, parameters.carryCorrections) == (4, 15, False)
@@ -134,12 +143,52 @@ def test_another_volume_gets_its_own_segmentation_and_the_first_comes_back(two_b
 def test_a_segmentation_of_another_grid_is_refused_in_one_sentence(two_balls: Hands) -> None:
     hands = two_balls
     hands.around(LEFT)
+    first = hands.desk.parameters.inputVolume
     small = hands.desktop.add_volume(balls(LEFT)[:10, :32, :32], np.diag([3.0, 3, 3, 1]), "small")
     hands.desk.parameters.inputVolume = small
     hands.desktop.spin()
     assert hands.segmenter is None
     assert hands.message.endswith(".")
     assert "went wrong" not in hands.message
+    hands.desk.parameters.inputVolume = first
+    hands.desktop.spin()
+    assert len(hands.segmenter.prompts()) == 1
+
+
+def test_a_segmentation_that_was_put_right_in_another_module_is_taken(two_balls: Hands) -> None:
+    hands = two_balls
+    hands.around(LEFT)
+    chosen = hands.desk.parameters.segmentation
+    hands.desk.parameters.segmentation = None
+    hands.desktop.spin()
+    before = slicer.vtkSegmentation()
+    before.DeepCopy(chosen.GetSegmentation())
+    chosen.SetSourceRepresentationToClosedSurface()
+    hands.desk.parameters.segmentation = chosen
+    hands.desktop.spin()
+    assert hands.segmenter is None
+    assert "made of surfaces" in hands.message
+    hands.desktop.exit()
+    chosen.GetSegmentation().DeepCopy(before)
+    hands.desktop.enter()
+    assert len(hands.segmenter.prompts()) == 1
+
+
+def test_what_is_said_of_prompts_that_cannot_be_read_stays_to_be_seen(two_balls: Hands) -> None:
+    hands = two_balls
+    hands.around(LEFT)
+    chosen = hands.desk.parameters.segmentation
+    hands.desk.parameters.segmentation = None
+    hands.desktop.spin()
+    texts = slicer.mrmlScene.GetNodesByClass("vtkMRMLTextNode")
+    (text,) = [node for node in texts if node.GetNodeReference("AutoPromptSAM.segmentation") is chosen]
+    text.SetText(text.GetText().replace("autopromptsam-scene/1", "autopromptsam-scene/9"))
+    before = text.GetText()
+    hands.desk.parameters.segmentation = chosen
+    hands.settle()
+    assert "cannot be read" in hands.message
+    hands.desk.keep_prompts()
+    assert text.GetText() == before
 
 
 def test_a_model_that_changes_keeps_prompts_and_voxels(two_balls: Hands) -> None:
@@ -152,6 +201,23 @@ def test_a_model_that_changes_keeps_prompts_and_voxels(two_balls: Hands) -> None
     assert hands.desk.views.shown_index(0) == 7  # the person still looks where they looked
     assert hands.segmenter.prompts() == prompts
     assert np.array_equal(hands.voxels(), voxels)
+
+
+def test_another_model_does_not_wait_for_the_slice_that_the_one_before_is_at(two_balls: Hands) -> None:
+    held, running, before = threading.Event(), threading.Event(), two_balls.segmenter
+
+    def hold(_control: Any) -> None:
+        running.set()
+        held.wait(5)
+
+    before.session._worker.submit(hold)
+    assert running.wait(20)
+    started = time.monotonic()
+    two_balls.desk.use_backbone(ThresholdBackbone())
+    assert time.monotonic() - started < 4
+    assert two_balls.segmenter is not before
+    held.set()
+    two_balls.wait(lambda: not before.session._worker._thread.is_alive())
 
 
 def test_the_volume_that_goes_takes_the_work_with_it_quietly(two_balls: Hands) -> None:
@@ -178,7 +244,20 @@ def test_unloading_lets_go_of_everything(two_balls: Hands) -> None:
 def test_the_sample_ct_is_registered_with_a_thumbnail(hands: Hands) -> None:
     (sample,) = [each for each in hands.desktop.samples if each["sampleName"] == "AutoPromptSAMSampleCT"]
     assert Path(sample["thumbnailFileName"]).is_file()
-    assert callable(sample["customDownloader"])
+    assert sample["uris"] == [f"https://pypi.org/project/{SOURCE.distribution}/{SOURCE.version}/"]
+    assert (sample["fileNames"], sample["nodeNames"]) == (["AutoPromptSAMSampleCT.nii.gz"], ["Sample CT"])
+
+
+def test_a_sample_that_cannot_be_had_is_told_in_a_dialog(hands: Hands) -> None:
+    import SampleData
+
+    from AutoPromptSAMLib.errors import AutoPromptSAMError
+
+    with hands.desktop.missing(*HEAVY), pytest.raises(AutoPromptSAMError):
+        SampleData.SampleDataLogic().downloadSample("AutoPromptSAMSampleCT")
+    (dialog,) = hands.desktop.dialogs
+    assert dialog.kind == "critical"
+    assert "Packages are missing" in dialog.text
 
 
 def test_the_module_file_is_short() -> None:

@@ -11,11 +11,13 @@ import pytest
 from PySide6.QtCore import Qt
 
 from AutoPromptSAMLib.geometry import Crop
+from AutoPromptSAMLib.supports import SupportLibrary
 
 from ..finds_bright import SURE, FindsBright, Learns
 from ..knows_truth import KnowsTruth
 from ..threshold_backbone import BRIGHT, ThresholdBackbone
-from .hands import AFFINE, LEFT, RIGHT, Hands, balls
+from .double import Desktop
+from .hands import AFFINE, LEFT, MODULE, RIGHT, Hands, balls
 
 
 def opened(hands: Hands, monkeypatch: pytest.MonkeyPatch, kind: type) -> Any:
@@ -120,6 +122,32 @@ def test_a_set_is_renamed_exported_deleted_and_imported(finds: Hands, tmp_path: 
     finds.press("SupportsPanel/importSupportsButton")
     finds.wait(lambda: "was imported" in finds.message)
     assert finds.desktop.find("SupportsPanel/setCombo").currentText.startswith("Balls")
+
+
+def test_the_set_that_the_scene_speaks_of_is_worked_with_from_the_start(desktop: Desktop, home: Path) -> None:
+    library = SupportLibrary()
+    library.create("a first one")
+    wanted = library.create("the scene's")
+    _, widget = desktop.load_module(MODULE)
+    widget.logic.parameters().supportSet = wanted.id
+    desktop.enter()
+    assert widget.desk.examples.chosen.id == wanted.id
+    assert widget.logic.parameters().supportSet == wanted.id
+
+
+def test_a_set_that_nobody_chose_is_not_put_into_the_scene(desktop: Desktop, home: Path) -> None:
+    first, second = SupportLibrary().create("first"), SupportLibrary().create("second")
+    hands = Hands(desktop)
+    assert hands.desk.examples.chosen.id == first.id
+    assert hands.desk.parameters.supportSet == ""
+    combo = desktop.find("SupportsPanel/setCombo")
+    combo.setCurrentIndex(1)
+    combo.activated.emit(1)
+    desktop.raise_errors()
+    assert hands.desk.parameters.supportSet == second.id
+    for _ in range(2):
+        hands.press("SupportsPanel/removeSetButton")
+    assert hands.desk.parameters.supportSet == first.id
 
 
 def test_a_pair_is_taken_out_and_brought_back(finds: Hands) -> None:

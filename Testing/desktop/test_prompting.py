@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import slicer
 
+from AutoPromptSAMLib.geometry import Crop
+
 from ..threshold_backbone import BRIGHT, ThresholdBackbone
 from .hands import AFFINE, LEFT, RIGHT, Hands, balls
 
@@ -141,6 +143,40 @@ def test_prompts_go_along_with_an_image_that_is_moved(two_balls: Hands) -> None:
     assert np.array_equal(hands.voxels()[SLICE], on_slice(hands, RIGHT))
 
 
+def test_a_transform_that_comes_and_goes_leaves_prompts_and_painted_slices(two_balls: Hands) -> None:
+    hands = two_balls
+    hands.around(LEFT)
+    segment_id = hands.segmenter.active_segment
+    painted = np.zeros_like(hands.voxels())
+    painted[3, 5:9, 5:9] = True
+    hands.segmenter.writer.write(segment_id, Crop.from_full(painted), "add")
+    hands.settle()
+    volume, prompts, voxels = hands.segmenter.volume_node, hands.segmenter.prompts(), hands.voxels()
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = np.array([[1.0, 0, 0, 15], [0, 1, 0, -20], [0, 0, 1, 35], [0, 0, 0, 1]])
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+    hands.wait(lambda: hands.segmenter is None)
+    assert "under different transforms" in hands.message
+    hands.desktop.spin()
+    volume.SetAndObserveTransformNodeID(None)
+    hands.wait(lambda: hands.segmenter is not None)
+    hands.settle()
+    assert hands.message == ""
+    assert hands.segmenter.prompts() == prompts
+    assert hands.segmenter.kept.painted_slices(segment_id, 0) == [3]
+
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+    hands.wait(lambda: hands.segmenter is None)
+    hands.desk.parameters.segmentation.SetAndObserveTransformNodeID(transform.GetID())
+    hands.wait(lambda: hands.segmenter is not None)
+    hands.settle()
+    (there,) = hands.segmenter.prompts()
+    assert there.center_ras == pytest.approx(prompts[0].center_ras + matrix[:3, 3])
+    assert hands.segmenter.kept.painted_slices(segment_id, 0) == [3]
+    assert np.array_equal(hands.voxels(), voxels)
+
+
 def test_an_image_with_other_voxels_is_seen_as_it_is_now(two_balls: Hands) -> None:
     hands = two_balls
     hands.around(LEFT)
@@ -194,6 +230,22 @@ def test_keys_can_be_switched_off(two_balls: Hands) -> None:
     two_balls.desktop.find("AdvancedPanel/shortcutsCheck").click()
     two_balls.desktop.key("B")
     assert two_balls.desk.placing.tool is None
+
+
+def test_a_segment_that_undo_brings_back_stays_the_active_one(two_balls: Hands) -> None:
+    hands = two_balls
+    hands.press("InputPanel/addSegmentButton")
+    hands.press("InputPanel/addSegmentButton")
+    hands.settle()
+    _, second = [info.id for info in hands.segmenter.segments]
+    hands.press("InputPanel/removeSegmentButton")
+    hands.settle()
+    hands.press("StatusPanel/undoButton")
+    hands.desk.editor.node.Modified()  # before its selector knows
+    assert hands.segmenter.active_segment == second
+    hands.settle()
+    assert hands.segmenter.active_segment == second
+    assert hands.desk.editor.node.GetSelectedSegmentID() == second
 
 
 def test_an_effect_and_a_tool_never_both_have_the_mouse(two_balls: Hands) -> None:

@@ -170,6 +170,7 @@ def test_the_surface_is_coloured_by_the_uncertainty_around_it(reader: Reader, sc
 def test_a_saved_scene_has_the_uncertainty_and_still_knows_which_volume_is_the_image(
     reader: Reader, scene: Any, tmp_path: Path
 ) -> None:
+    scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     reader.review()
     export(reader.segmenter, tmp_path / "work.mrb")
     with create_scene() as context:
@@ -183,6 +184,18 @@ def test_a_saved_scene_has_the_uncertainty_and_still_knows_which_volume_is_the_i
         ras = volume.geometry.ras_from_ijk(at[None, ::-1])
         k, j, i = np.rint(reader.volume.geometry.ijk_from_ras(ras)[0]).astype(int)[::-1]
         assert (reader.truth ^ reader.wrong)[k, j, i]
+
+        # A new segmenter knows nothing of it, and could not take it away again.
+        composite = context.scene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+        display = state.segmentation_node.GetDisplayNode()
+        assert composite.GetForegroundVolumeID() == node.GetID()
+        assert not display.GetVisibility2DFill()
+        segmenter = InteractiveSegmenter(reader.session, state.volume_node, state.segmentation_node, reader.calls.put)
+        assert node.GetScene() is None
+        assert composite.GetForegroundVolumeID() is None
+        assert display.GetVisibility2DFill()
+        assert context.scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode") == 0
+        segmenter.close()
 
 
 def test_a_node_grows_with_what_is_put_into_it(reader: Reader) -> None:

@@ -248,6 +248,18 @@ def test_a_painted_correction_is_carried_too(reader: Reader) -> None:
     assert isinstance(mask, MaskPrompt)
 
 
+def test_what_is_painted_while_a_correction_is_carried_stays(reader: Reader) -> None:
+    reader.review()
+    reader.segmenter.add_prompt(reader.box(WORST))
+    reader.settle()
+    reader.rest()
+    assert reader.segmenter.carry_corrections(reach=2) == [WORST]
+    spot = np.zeros_like(reader.truth)
+    spot[WORST + 1, 2:6, 2:6] = True
+    reader.paint(reader.id, spot)
+    assert np.array_equal(reader.voxels()[WORST + 1], reader.truth[WORST + 1] | spot[WORST + 1])
+
+
 def test_a_slice_without_neighbours_has_nothing_to_be_carried_to(reader: Reader) -> None:
     only = reader.segmenter.add_segment("one slice")
     reader.segmenter.add_prompt(reader.box(WORST, grow=-4))

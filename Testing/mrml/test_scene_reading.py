@@ -11,13 +11,16 @@ import pytest
 from AutoPromptSAMLib.errors import AutoPromptSAMError, ImageError, PromptError, StorageError
 from AutoPromptSAMLib.geometry import Crop
 from AutoPromptSAMLib.mrml.exports import export
+from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
 from AutoPromptSAMLib.mrml.persistence import forget_states, restore_states, save_scene, store_state
 from AutoPromptSAMLib.mrml.scene import create_scene
 from AutoPromptSAMLib.mrml.scene_reading import DATA, read_scene
 from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
 from AutoPromptSAMLib.mrml.volumes import volume_from_node, volume_to_node
 from AutoPromptSAMLib.prompts import PromptSet
+from AutoPromptSAMLib.session.local import LocalSession
 
+from ..threshold_backbone import ThresholdBackbone
 from .segmenting import Desk, oblique_volume
 from .test_persistence import painted_state
 
@@ -102,3 +105,24 @@ def test_segments_are_where_they_were(desk: Desk, written: Path) -> None:
         assert reader.read(segment_id).count == Crop.from_full(mask).count > 0
         reader.close()
         assert create_segmentation(found.volume_node) is not found.segmentation_node
+
+
+def test_what_was_painted_counts_as_painted_in_the_scene_that_is_opened_again(desk: Desk, tmp_path: Path) -> None:
+    segment_id = desk.segmenter.add_segment("by hand")
+    painted = np.zeros(desk.volume.array.shape, bool)
+    painted[3, 2:6, 4:9] = painted[5, 7, 8] = True
+    desk.paint(segment_id, painted)
+    export(desk.segmenter, tmp_path / "case.mrb")
+    with create_scene() as context:
+        found = read_scene(context.scene, tmp_path / "case.mrb")
+        assert found.prompts is not None
+        session = LocalSession(ThresholdBackbone())
+        segmenter = InteractiveSegmenter(session, found.volume_node, found.segmentation_node, desk.calls.put)
+        assert segmenter.kept.by_hand == {}
+        segmenter.restore(found.prompts, found.painted)
+        assert len(segmenter.kept.painted_slices(segment_id, 0)) == 2
+        there, hand = segmenter.kept.known[segment_id], segmenter.kept.by_hand[segment_id]
+        assert there.symmetric_difference(hand).is_empty  # also where Slicer turned the image around
+        assert there.count == painted.sum()
+        segmenter.close()
+        session.close()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import slicer
+import vtk
 from trame_slicer.resources import resources_path
 
 from AutoPromptSAMLib.geometry import Crop
@@ -75,6 +76,36 @@ def test_a_removed_segment_comes_back_with_all_that_it_had(host: Host) -> None:
     for text in ("Add spleen", "Rename Segment 1", "Add box"):
         assert host.segmenter.undo_text == text
         host.segmenter.undo()
+
+
+def test_how_a_removed_segment_was_shown_and_what_it_was_called_comes_back(host: Host) -> None:
+    segmentation, display = host.segmentation_node.GetSegmentation(), host.segmentation_node.GetDisplayNode()
+    first = host.segmenter.add_segment("liver", (0.25, 0.5, 1), "a~b^c")
+    second = host.segmenter.add_segment("spleen")
+    for segment_id, index in ((first, 5), (second, 3)):
+        host.segmenter.active_segment = segment_id
+        host.segmenter.add_prompt(host.box(index))
+    host.settle()
+    segmentation.GetSegment(first).SetTag("Patient", "7")
+    host.segmenter.set_segment_visible(first, False)
+    host.segmenter.set_segment_opacity(first, 0.25)
+    display.SetSegmentVisibility2DFill(first, False)
+    row = next(row for row in host.segmenter.segments if row.id == first)
+    host.segmenter.remove_segment(first)
+    host.segmenter.undo()
+    host.settle()
+    assert host.segmenter.segments[0] == row
+    segment, tag = segmentation.GetSegment(first), vtk.reference("")
+    assert segment.GetTerminology() == "a~b^c"
+    assert segment.GetTag("Patient", tag)
+    assert str(tag) == "7"
+    assert not display.GetSegmentVisibility2DFill(first)
+    assert display.GetSegmentVisibility2DFill(second)
+    assert np.array_equal(host.voxels(first), host.only(5))
+    assert np.array_equal(host.voxels(second), host.only(3))
+    host.segmenter.redo()
+    assert [row.id for row in host.segmenter.segments] == [second]
+    assert np.array_equal(host.voxels(second), host.only(3))
 
 
 def test_a_name_of_the_list_brings_its_codes_and_undo_takes_them_back(host: Host, scene: Any, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 pytest.importorskip("trame_slicer")
 
+from AutoPromptSAMLib.files.downloads import OLD_S
 from AutoPromptSAMLib.geometry import Crop, Volume, slice_plane
 from AutoPromptSAMLib.prompts import Box
 from AutoPromptSAMLib.web import app as app_module
@@ -192,6 +195,7 @@ def test_another_model_leaves_prompts_and_voxels_as_they_are(opened: WebApp) -> 
     after = opened.need_segmenter().kept.known[first]
     assert after.lower == before.lower
     assert np.array_equal(after.mask, before.mask)
+    assert opened.need_segmenter().kept.painted_slices(first, 0) == [20]
     do(opened, "segment_select", first)
     assert [prompt["text"] for prompt in opened.state.prompts] == ["Box"]
 
@@ -303,8 +307,40 @@ def test_an_export_can_be_fetched_once(opened: WebApp) -> None:
 
 def test_an_export_of_nothing_is_a_toast(opened: WebApp) -> None:
     assert opened.loop is not None
+    before = set(opened.exporting.downloads.folder.glob("*"))
     assert opened.loop.run_until_complete(opened.exporting.export(".seg.nrrd")) is None
     assert "no segments" in opened.state.toasts[0]["text"]
+    assert set(opened.exporting.downloads.folder.glob("*")) == before
+
+
+def test_uploads_that_nothing_needs_are_removed_when_the_page_is_served(opened: WebApp) -> None:
+    loop, uploads, volume = opened.loop, opened.opening.uploads, opened.need_segmenter().volume
+    assert loop is not None
+
+    def uploaded(name: str) -> Path:
+        batch = uploads.begin()
+        uploads.write(batch, name, b"x")
+        return uploads.finish(batch).path
+
+    unneeded, unfinished, shown, new = (uploaded(f"{name}.nii") for name in ("unneeded", "unfinished", "shown", "new"))
+    opened.show_volume(Volume(np.roll(volume.array, 1, 1), volume.geometry, None, "a"), None, str(unfinished))
+    draw_box(opened)
+    opened.show_volume(Volume(np.roll(volume.array, 1, 2), volume.geometry, None, "b"), None, str(shown))
+    draw_box(opened)
+    left = opened.exporting.downloads.path_for("left.nii")  # by a program that has ended
+    for path in (unneeded, unfinished, shown):
+        os.utime(uploads.folder / path.relative_to(uploads.folder).parts[0], (0, time.time() - OLD_S - 60))
+    os.utime(left.parent, (0, time.time() - OLD_S - 60))
+
+    async def served() -> None:
+        opened._on_ready()
+
+    loop.run_until_complete(served())
+    settle(opened, lambda: not unneeded.exists())
+    assert unfinished.exists()
+    assert shown.exists()
+    assert new.exists()
+    assert not left.parent.exists()
 
 
 def test_work_comes_back_with_the_image(opened: WebApp) -> None:

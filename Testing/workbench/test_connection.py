@@ -62,7 +62,7 @@ def test_prompts_are_restored_and_shown_and_let_go(scene: Any, host: Host) -> No
     connection = told.connect(host)
     shown = lambda: scene.GetNumberOfNodesByClass("vtkMRMLMarkupsROINode")  # noqa: E731
     assert shown() == 0
-    connection.restore(prompts)
+    connection.segmenter.restore(prompts)
     assert [prompt.id for prompt in connection.segmenter.prompts()] == [p.id for p in host.segmenter.prompts()]
     assert shown() == 1
     connection.segmenter.changed("history")

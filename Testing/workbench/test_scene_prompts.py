@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import slicer
 
+from AutoPromptSAMLib.errors import GeometryError, PromptError
+from AutoPromptSAMLib.mrml.persistence import ATTRIBUTE, SceneState, restore_state, store_state
 from AutoPromptSAMLib.mrml.planes import show_index
-from AutoPromptSAMLib.workbench.scene_prompts import image_change, keep_prompts, kept_prompts
+from AutoPromptSAMLib.mrml.segments import create_segmentation
+from AutoPromptSAMLib.prompts.file import PromptFile
+from AutoPromptSAMLib.workbench.scene_prompts import ScenePrompts, image_change
 from AutoPromptSAMLib.workbench.slice_nodes import axis_of, jump, slice_along
 
 from ..mrml.segmenting import Host
@@ -21,22 +25,73 @@ def prompted(host: Host) -> Host:
     return host
 
 
+def stored(host: Host) -> SceneState | None:
+    return restore_state(host.segmentation_node.GetScene(), host.segmentation_node)
+
+
 def test_the_scene_gives_back_what_it_was_told_to_keep(prompted: Host) -> None:
-    segmenter = prompted.segmenter
-    assert kept_prompts(segmenter) == []
-    keep_prompts(segmenter)
-    (kept,) = kept_prompts(segmenter)
-    assert kept.to_json() == segmenter.session.export_prompts().to_json()
+    segmenter, kept = prompted.segmenter, ScenePrompts(prompted.segmenter)
+    kept.restore()  # nothing
+    segment_id, prompts = segmenter.active_segment, segmenter.prompts()
+    assert segment_id is not None
+    painted = np.zeros_like(prompted.truth)
+    painted[[7, 9], 18:24, 19:25] = True
+    prompted.paint(segment_id, painted)
+    kept.keep()
     segmenter.clear_prompts()
-    keep_prompts(segmenter)  # in place of the others
-    (kept,) = kept_prompts(segmenter)
-    assert kept.to_json() == segmenter.session.export_prompts().to_json()
+    segmenter.kept.by_hand.clear()
+    kept.restore()
+    assert segmenter.prompts() == prompts
+    assert segmenter.kept.painted_slices(segment_id, 0) == [7, 9]
+    assert segmenter.kept.by_hand[segment_id].count == painted.sum()
+    segmenter.clear_prompts()
+    kept.keep()  # in place of the others
+    state = stored(prompted)
+    assert state is not None
+    assert not any(state.prompts.objects.values())
 
 
 def test_nothing_is_kept_without_a_scene(prompted: Host) -> None:
     segmenter = prompted.segmenter
     segmenter.segmentation_node.GetScene().RemoveNode(segmenter.segmentation_node)
-    keep_prompts(segmenter)
+    ScenePrompts(segmenter).keep()
+
+
+def test_prompts_that_cannot_be_brought_back_stay_in_the_scene(prompted: Host) -> None:
+    segmenter, kept = prompted.segmenter, ScenePrompts(prompted.segmenter)
+    file = segmenter.session.export_prompts()
+    elsewhere = segmenter.volume.geometry.transformed(np.diag([1.0, 1.0, 2.0, 1.0]))
+    nodes = None, segmenter.segmentation_node  # of another image
+    store_state(segmenter.volume_node.GetScene(), SceneState(PromptFile(file.objects, None, elsewhere), {}, *nodes))
+    segmenter.clear_prompts()
+    with pytest.raises(GeometryError, match="load the image they belong to"):
+        kept.restore()
+    kept.keep()
+    state = stored(prompted)
+    assert state is not None
+    assert any(state.prompts.objects.values())
+    segmenter.add_prompt(prompted.box(5))
+    prompted.settle()
+    kept.keep()  # a person goes on without them
+    assert len(segmenter.prompts()) == 1
+    kept.restore()
+    assert len(segmenter.prompts()) == 1
+
+
+def test_a_damaged_text_of_another_segmentation_is_no_matter(prompted: Host) -> None:
+    kept, scene = ScenePrompts(prompted.segmenter), prompted.segmentation_node.GetScene()
+    other = create_segmentation(prompted.volume_node)
+    store_state(scene, SceneState(PromptFile({}), {}, prompted.volume_node, other)).SetText("torn")
+    kept.keep()
+    prompts = prompted.segmenter.prompts()
+    prompted.segmenter.clear_prompts()
+    kept.restore()
+    assert prompted.segmenter.prompts() == prompts
+    texts = [node for node in scene.GetNodesByClass("vtkMRMLTextNode") if node.GetAttribute(ATTRIBUTE)]
+    for node in texts:
+        node.SetText("torn")
+    with pytest.raises(PromptError, match="cannot be read"):
+        kept.restore()
 
 
 def test_other_voxels_and_other_places_are_told_apart(prompted: Host) -> None:
@@ -45,18 +100,11 @@ def test_other_voxels_and_other_places_are_told_apart(prompted: Host) -> None:
     node = segmenter.volume_node
     was = np.array(node.GetOrigin())
     node.SetOrigin(*(was + np.array([0, 0, 10])))
-    change = image_change(segmenter)
-    assert change is not None
-    assert change.is_moved
-    assert change.prompts is not None
-    before = segmenter.session.export_prompts()
-    assert change.prompts.to_json() != before.to_json()
+    assert image_change(segmenter) == "place"
     node.SetOrigin(*was)
     assert image_change(segmenter) is None
     node.GetImageData().GetPointData().GetScalars().SetTuple1(0, 77)
-    change = image_change(segmenter)
-    assert change is not None
-    assert (change.is_moved, change.prompts) == (False, None)
+    assert image_change(segmenter) == "voxels"
 
 
 def test_a_view_that_shows_such_slices_is_gone_to_and_else_one_is_turned(prompted: Host) -> None:

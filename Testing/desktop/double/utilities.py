@@ -113,7 +113,7 @@ def _sample_data(desktop: Any) -> types.ModuleType:
             thumbnailFileName=None, loadFileTypes=None, loadFiles=None, loadFileProperties={}, checksums=None,  # noqa: B006
             loadFileType=None,
         ):  # fmt: skip
-            desktop.samples.append(dict(locals()))
+            desktop.samples.append(vars(_Source(dict(locals()))))
 
         def downloadSamples(self, sampleName):
             for each in desktop.samples:
@@ -130,7 +130,17 @@ def _sample_data(desktop: Any) -> types.ModuleType:
 
 
 class _Source(types.SimpleNamespace):
-    """A registered source, as its own downloader gets it."""
+    """A source: its fields are of one length, which that of its URIs says, though it has its own downloader."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         super().__init__(**{name: value for name, value in values.items() if name != "desktop"})
+        names = ("uris", "fileNames", "nodeNames", "checksums", "loadFiles", "loadFileTypes")
+        is_one = isinstance(self.uris, str)
+        for name in names:
+            value = getattr(self, name)
+            if is_one:
+                setattr(self, name, [value])
+            elif value is None and name not in ("uris", "fileNames"):
+                setattr(self, name, [None] * len(self.uris))
+        if len({len(getattr(self, name)) for name in names}) != 1:
+            raise ValueError("All fields of sample data source must have the same length")
