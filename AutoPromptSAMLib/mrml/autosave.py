@@ -233,10 +233,10 @@ class Work:
                 f"The saved work belongs to an image of {self.geometry}, this one has {geometry}; open {self.source}."
             )
         voxels = self.folder / VOXELS
-        masks, grid = load_segmentation(voxels) if voxels.exists() else ({}, geometry)
+        masks, grid = load_segmentation(voxels) if voxels.exists() else (None, geometry)
         if not grid.close_to(geometry):
             raise GeometryError(f"{voxels} has another geometry than {self.source}; start anew on this image.")
-        crops = {key: Crop.from_full(mask) for key, mask in masks.items()}
+        crops = {} if masks is None else {key: masks.crop(key) for key in masks}
         where = (self.source, self.series) if source is None else (source, series)
         autosave = Autosave(segmenter, self.folder, where[0], call, where[1])
         try:

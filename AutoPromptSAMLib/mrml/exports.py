@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from undo_stack import UndoCommand
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, GeometryError, StorageError
 from AutoPromptSAMLib.geometry import Crop, VolumeGeometry
-from AutoPromptSAMLib.geometry.grid import BoolArray
 from AutoPromptSAMLib.geometry.lattice import crop_on
 from AutoPromptSAMLib.images import load_segmentation, save_segmentation
-from AutoPromptSAMLib.images.reader import check_readable, header_entries, read_header
+from AutoPromptSAMLib.images.reader import check_readable
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Message
 from AutoPromptSAMLib.mrml.persistence import SceneState, save_scene, store_state
 from AutoPromptSAMLib.prompts.file import load_prompts, save_prompts
@@ -81,14 +78,12 @@ def import_file(segmenter: InteractiveSegmenter, path: str | os.PathLike[str]) -
         segmenter.import_prompts(load_prompts(path))
         return
     masks, geometry = load_segmentation(path)
-    placed = [_placed(mask, geometry, segmenter.volume.geometry, path) for mask in masks.values()]
+    placed = {name: _placed(masks.crop(name), geometry, segmenter.volume.geometry, path) for name in masks}
     if not placed:
         raise AutoPromptSAMError(f"{path.name} has no segments; choose a file with at least one.")
-    header = header_entries(read_header(path))
     with segmenter.undo_stack.group_undo_commands(f"Import {path.name}"):
-        for number, (name, crop) in enumerate(zip(masks, placed, strict=True)):
-            color, tags = (header.get(f"Segment{number}_{entry}") for entry in ("Color", "Tags"))
-            segment_id = segmenter.add_segment(name, _color(color), _terminology(tags))
+        for name, crop in placed.items():
+            segment_id = segmenter.add_segment(name, masks.colors.get(name), masks.terms.get(name, ""))
             segmenter.undo_stack.push(_Fill(segmenter, {segment_id: crop}))
     segmenter.said(Message(f"{len(placed)} segments of {path.name} were added."))
 
@@ -131,25 +126,11 @@ def _names(names: Iterable[str]) -> list[str]:
     return different
 
 
-def _placed(mask: BoolArray, geometry: VolumeGeometry, wanted: VolumeGeometry, path: Path) -> Crop:
-    """A mask of one grid as crop of another on the same voxels; GeometryError when they are not."""
-    crop = crop_on(Crop.from_full(mask), geometry, wanted)
-    if crop is not None:
-        return crop
+def _placed(crop: Crop, geometry: VolumeGeometry, wanted: VolumeGeometry, path: Path) -> Crop:
+    """A crop of one grid as one of another on the same voxels; GeometryError when they are not."""
+    placed = crop_on(crop, geometry, wanted)
+    if placed is not None:
+        return placed
     raise GeometryError(
         f"{path.name} has another geometry ({geometry}) than the image ({wanted}); resample it to the image."
     )
-
-
-def _terminology(tags: str | None) -> str:
-    """The terminology entry among a segment's tags in a .seg.nrrd ("Key:value|Key:value"), "" without."""
-    found = re.search(r"(?:^|\|)TerminologyEntry:([^|]*)", tags or "")
-    return found[1] if found else ""
-
-
-def _color(text: str | None) -> list[float] | None:
-    try:
-        color = [float(part) for part in (text or "").split()]
-    except ValueError:
-        return None
-    return color if len(color) == 3 and np.isfinite(color).all() else None

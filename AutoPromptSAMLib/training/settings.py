@@ -27,8 +27,8 @@ class Settings:
     minutes: float | None = 15.0
     supports: int = 3
     targets: int = 2
-    glances: int = 6
-    views: int = 6
+    glances: int = 8
+    views: int = 8
     held_back: int | None = None
     evaluate_every: int = 25
     patience: int = 8
