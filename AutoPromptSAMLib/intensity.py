@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from AutoPromptSAMLib.errors import ImageError
-from AutoPromptSAMLib.geometry import Volume
+from AutoPromptSAMLib.geometry import Plane, Volume, sample_plane
 
 UInt8Array = NDArray[np.uint8]
 
@@ -155,6 +155,15 @@ def default_mapping(volume: Volume) -> IntensityMapping:
     if volume.modality == "CT" or (volume.modality is None and volume.minimum <= CT_MINIMUM):
         return WindowLevel.preset("abdomen")
     return Percentile.of(volume)
+
+
+def picture_on(volume: Volume, plane: Plane, mapping: IntensityMapping) -> UInt8Array:
+    """What networks see of a plane: uint8 (rows, cols, 3)."""
+    image = sample_plane(volume, plane)
+    stored = volume.array.dtype
+    if stored in (np.uint8, np.bool_) and image.dtype != stored:  # interpolated; a pass-through takes 8 bits only
+        image = np.rint(image).astype(stored)
+    return np.ascontiguousarray(mapping.apply(image))
 
 
 def mapping_from_json(data: Any) -> IntensityMapping:

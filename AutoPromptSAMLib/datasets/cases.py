@@ -18,10 +18,8 @@ from AutoPromptSAMLib.datasets.labels import LabelMasks
 from AutoPromptSAMLib.errors import AutoPromptSAMError, GeometryError
 from AutoPromptSAMLib.geometry import Volume, VolumeGeometry
 from AutoPromptSAMLib.geometry.grid import BoolArray
-from AutoPromptSAMLib.images import load_labels, load_volume
+from AutoPromptSAMLib.images import is_picture, load_labels, load_volume
 
-# Formats that say nothing sure of the size of a pixel: what PNG and TIFF call resolution is for printers.
-FLAT = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 # DICOM's codes of the modalities that intensity mappings ask for, by what a dataset.yaml calls them in small letters.
 CODES = {"ct": "CT", "mr": "MR", "mri": "MR", "pet": "PT", "ultrasound": "US", "x-ray": "DX"}
 
@@ -108,10 +106,10 @@ def _load_files(pair: Pair) -> tuple[Volume, NDArray[Any], bool]:
     assert pair.image is not None
     assert pair.mask is not None
     image = load_volume(pair.image)
-    has_spacing = not _is_flat(pair.image)
+    has_spacing = not is_picture(pair.image)
     geometry = image.geometry if has_spacing else _unit_geometry(image.geometry.shape)
     volume = Volume(image.array, geometry, CODES.get(pair.modality.lower(), image.modality), image.name)
-    if has_spacing and not _is_flat(pair.mask):
+    if has_spacing and not is_picture(pair.mask):
         return volume, load_labels(pair.mask, geometry), True
     # Of a flat file only the pixels count: a printer's resolution in one of the two files displaces nothing.
     own = load_volume(pair.mask).geometry
@@ -215,10 +213,6 @@ def _unit_geometry(shape: tuple[int, ...], spacing: Sequence[float] = (1.0, 1.0,
     """A grid without directions of its own: columns to the left, rows to the back, slices up, as ITK puts them."""
     i, j, k = spacing
     return VolumeGeometry((shape[0], shape[1], shape[2]), np.diag([-i, -j, k, 1.0]))
-
-
-def _is_flat(path: Path) -> bool:
-    return path.suffix.lower() in FLAT
 
 
 def _name_of(path: Path) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from AutoPromptSAMLib.datasets.cases import Case, Scribbles
 from AutoPromptSAMLib.geometry import Plane, Volume, VolumeGeometry, sample_plane, slice_plane
 from AutoPromptSAMLib.geometry.grid import BoolArray
-from AutoPromptSAMLib.intensity import UInt8Array, default_mapping
+from AutoPromptSAMLib.intensity import UInt8Array, default_mapping, picture_on
 
 PER_OBJECT = 3
 MIN_PIXELS = 16  # below that an object's border is all there is of it, and a Dice says little. A choice.
@@ -92,7 +91,7 @@ def slices_of(
             if np.count_nonzero(truth) < min_pixels:
                 continue
             if index not in images:
-                images[index] = mapping.apply(pixels_on(case.volume, plane))
+                images[index] = picture_on(case.volume, plane, mapping)
             col, row = plane.spacing
             yield SliceSample(
                 id=f"{case.pair.id}:{name}" + (f":{'kji'[axis]}{index}" if geometry.shape[axis] > 1 else ""),
@@ -111,15 +110,6 @@ def slices_of(
                 axis=axis,
                 index=index,
             )
-
-
-def pixels_on(volume: Volume, plane: Plane) -> NDArray[Any]:
-    """Intensities (rows, cols) of a plane, 8-bit ones rounded; intensity mappings take them."""
-    image = sample_plane(volume, plane)
-    stored = volume.array.dtype
-    if stored in (np.uint8, np.bool_) and image.dtype != stored:  # interpolated; a pass-through takes 8 bits only
-        image = np.rint(image).astype(stored)
-    return image
 
 
 def mask_on(mask: BoolArray, plane: Plane, geometry: VolumeGeometry) -> BoolArray:

@@ -14,6 +14,14 @@ from AutoPromptSAMLib.geometry import Volume, VolumeGeometry
 from AutoPromptSAMLib.images.dicom import read_series
 from AutoPromptSAMLib.images.reader import check_readable, read_image
 
+# Formats that say nothing sure of the size of a pixel: what PNG and TIFF call resolution is for printers.
+_FLAT = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+
+
+def is_picture(path: str | os.PathLike[str]) -> bool:
+    """Whether a file, by its name, is a picture, which has pixels but no place or size in the world."""
+    return Path(path).suffix.lower() in _FLAT
+
 
 def load_volume(path: str | os.PathLike[str], series: str | None = None) -> Volume:
     """An image from a NIfTI, NRRD, MetaImage, PNG, JPEG or TIFF file, or from a folder of DICOM files.

@@ -29,6 +29,7 @@ from AutoPromptSAMLib.loops.regions import dice, inside_box
 from AutoPromptSAMLib.loops.slice import Logits, segment_slice
 from AutoPromptSAMLib.loops.tracking import SliceMask
 from AutoPromptSAMLib.prompts import PixelPrompts
+from AutoPromptSAMLib.refiners.expected import expected_dice
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.backbones import Backbone, Features
@@ -107,11 +108,7 @@ def confidence(logits: Logits, copied: float) -> float:
     ``copied`` is how sharply the supports' masks could be copied; 0 without a mask.
     """
     mask = logits > 0
-    if not mask.any():
-        return 0.0
-    probability = expit(logits)
-    expected = 2 * float(probability[mask].sum()) / (float(probability.sum()) + int(mask.sum()))
-    return float(np.clip(expected * copied, 0, 1))
+    return float(np.clip(expected_dice(mask, expit(logits)) * copied, 0, 1)) if mask.any() else 0.0
 
 
 def _joining(backbone: Backbone, prompts: Mapping[str, PixelPrompts]) -> dict[str, PixelPrompts]:

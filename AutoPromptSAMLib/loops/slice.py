@@ -96,11 +96,8 @@ def _decode(backbone: Backbone, features: Features, prompts: PixelPrompts) -> Lo
 
 def _by_box(prompts: PixelPrompts) -> list[PixelPrompts]:
     """Prompts of one box each: with the part of the mask inside it, and the points to which no other box is nearer."""
-    beyond = np.maximum(prompts.boxes[:, None, :2] - prompts.points, prompts.points - prompts.boxes[:, None, 2:])
-    distance = np.linalg.norm(np.maximum(beyond, 0), axis=2)
-    nearest = distance <= distance.min(axis=0, initial=np.inf)
     parts = []
-    for box, own in zip(prompts.boxes, nearest, strict=True):
+    for box, own in zip(prompts.boxes, prompts.nearest_to(prompts.boxes), strict=True):
         mask = prompts.mask
         if mask is not None:
             background = False if mask.dtype == np.bool_ else OUTSIDE

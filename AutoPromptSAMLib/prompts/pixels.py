@@ -68,6 +68,13 @@ class PixelPrompts:
         """Whether there is neither point, box nor mask."""
         return not len(self.points) and self.box is None and self.mask is None
 
+    def nearest_to(self, boxes: FloatArray) -> BoolArray:
+        """Which points belong to which of ``boxes`` (B, 4), (B, P): those to which no other box is nearer."""
+        beyond = np.maximum(boxes[:, None, :2] - self.points, self.points - boxes[:, None, 2:])
+        distance = np.linalg.norm(np.maximum(beyond, 0), axis=2)
+        nearest: BoolArray = distance <= distance.min(axis=0, initial=np.inf)
+        return nearest
+
 
 def on_plane(prompts: Iterable[Prompt], plane: Plane, slab_mm: float) -> PixelPrompts:
     """What ``prompts`` say about ``plane``; ``slab_mm`` is the plane's thickness (``geometry.slab_thickness``).

@@ -72,7 +72,7 @@ def estimate(
     shape = (features.frame.rows, features.frame.cols)
     copies = jittered(boxes, settings.boxes, settings.sigma, shape, settings.seed)
     shown = prompts if backbone.capabilities.points else PixelPrompts()
-    points = _points_by_box(shown, boxes)
+    points = [(shown.points[own], shown.labels[own]) for own in shown.nearest_to(boxes)]
     asked = [PixelPrompts(at, labels, box) for copy in copies for box, (at, labels) in zip(copy, points, strict=True)]
     with torch.no_grad():
         decoded = backbone.decode(features, backbone.embed_prompts(features.frame, asked))
@@ -92,12 +92,3 @@ def prompt_boxes(prompts: PixelPrompts) -> FloatArray:
         if mask.any():
             return piece_boxes(mask)
     raise PromptError("There is neither a box nor a mask here to be unsure about; draw a box or segment first.")
-
-
-def _points_by_box(prompts: PixelPrompts, boxes: FloatArray) -> list[tuple[FloatArray, NDArray[np.int8]]]:
-    """For each box the points, with their labels, to which no other box is nearer."""
-    points = prompts.points
-    beyond = np.maximum(boxes[:, None, :2] - points, points - boxes[:, None, 2:])
-    distance = np.linalg.norm(np.maximum(beyond, 0), axis=2)
-    nearest = distance <= distance.min(axis=0, initial=np.inf)
-    return [(points[own], prompts.labels[own]) for own in nearest]

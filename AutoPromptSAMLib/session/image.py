@@ -12,8 +12,8 @@ from types import ModuleType
 
 import numpy as np
 
-from AutoPromptSAMLib.geometry import Crop, Plane, Volume, sample_plane, slice_plane
-from AutoPromptSAMLib.intensity import IntensityMapping, default_mapping
+from AutoPromptSAMLib.geometry import Crop, Plane, Volume, slice_plane
+from AutoPromptSAMLib.intensity import IntensityMapping, default_mapping, picture_on
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +32,7 @@ class SessionImage:
 
     def pixels(self, plane: Plane) -> np.ndarray:
         """What the network sees of a plane: uint8 (rows, cols, 3)."""
-        image = sample_plane(self.volume, plane)
-        stored = self.volume.array.dtype
-        if stored in (np.uint8, np.bool_) and image.dtype != stored:  # interpolated; a pass-through takes 8 bits only
-            image = np.rint(image).astype(stored)
-        return self.mapping.apply(image)
+        return picture_on(self.volume, plane, self.mapping)
 
     @cached_property
     def identity(self) -> str:

@@ -10,14 +10,12 @@ from pathlib import Path
 
 from AutoPromptSAMLib.geometry import Crop, Volume, VolumeGeometry
 from AutoPromptSAMLib.geometry.lattice import crop_on
-from AutoPromptSAMLib.images import load_segmentation, load_volume
+from AutoPromptSAMLib.images import is_picture, load_segmentation, load_volume
 from AutoPromptSAMLib.supports.choice import SLICES
 from AutoPromptSAMLib.supports.errors import SupportError
 from AutoPromptSAMLib.supports.from_volume import pairs_from_volume
 from AutoPromptSAMLib.supports.pairs import SupportObject, SupportPair, as_objects
 
-# Formats that say nothing sure of the size of a pixel: what PNG and TIFF call resolution is for printers.
-FLAT = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 UNNAMED = "Segment_"  # what ``load_segmentation`` calls the labels of a map without names
 
 
@@ -44,11 +42,11 @@ def pairs_from_files(
         raise SupportError(f"{mask_path} is a folder; give the file of the mask.")
     volume = load_volume(image_path)
     masks, geometry = load_segmentation(mask_path)
-    picture = _is_flat(image_path) or _is_flat(mask_path)
+    picture = is_picture(image_path) or is_picture(mask_path)
     named = _renamed({each: masks.crop(each) for each in masks}, objects, mask_path)
     crops = {each: _placed(crop, geometry, volume, picture, mask_path) for each, crop in named.items()}
     pairs = pairs_from_volume(
-        volume, crops, limit, view=view, has_spacing=not _is_flat(image_path), name=name, source=source
+        volume, crops, limit, view=view, has_spacing=not is_picture(image_path), name=name, source=source
     )
     return as_objects(tuple(named)), pairs
 
@@ -106,7 +104,3 @@ def _placed(mask: Crop, own: VolumeGeometry, volume: Volume, picture: bool, path
 def _size(geometry: VolumeGeometry) -> str:
     slices, rows, cols = geometry.shape
     return f"{cols} x {rows} pixels" if slices == 1 else f"{cols} x {rows} x {slices} voxels"
-
-
-def _is_flat(path: Path) -> bool:
-    return path.suffix.lower() in FLAT

@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from AutoPromptSAMLib.datasets.slices import native_axis
-from AutoPromptSAMLib.datasets.slices import pixels_on as intensities_on
 from AutoPromptSAMLib.geometry import Crop, Plane, Volume, VolumeGeometry, sample_plane
 from AutoPromptSAMLib.geometry.grid import BoolArray
 from AutoPromptSAMLib.geometry.views import radiological_plane, view_of
-from AutoPromptSAMLib.intensity import IntensityMapping, default_mapping
+from AutoPromptSAMLib.intensity import IntensityMapping, default_mapping, picture_on
 from AutoPromptSAMLib.supports.choice import SLICES, choose_slices, looks_complete
 from AutoPromptSAMLib.supports.errors import SupportError
 from AutoPromptSAMLib.supports.pairs import SupportPair
@@ -77,7 +76,7 @@ def pairs_from_volume(
         pairs.append(
             SupportPair.of(
                 f"{name} {called}".strip(),
-                pixels_on(volume, mapping, plane),
+                picture_on(volume, plane, mapping),
                 cuts,
                 (row, col) if has_spacing else None,
                 seen_from if geometry.shape[0] > 1 else None,
@@ -87,11 +86,6 @@ def pairs_from_volume(
     if not pairs:
         raise SupportError("Nothing is annotated on the slices that were chosen; choose others.")
     return pairs
-
-
-def pixels_on(volume: Volume, mapping: IntensityMapping, plane: Plane) -> NDArray[np.uint8]:
-    """What networks see of a plane: uint8 (rows, cols, 3)."""
-    return np.ascontiguousarray(mapping.apply(intensities_on(volume, plane)))
 
 
 def mask_on(crop: Crop, plane: Plane, geometry: VolumeGeometry) -> BoolArray:

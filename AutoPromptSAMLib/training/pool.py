@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from AutoPromptSAMLib.datasets import Case, Dataset, UnusablePair, cases, native_axis, sample_pairs
-from AutoPromptSAMLib.datasets.slices import MIN_PIXELS, mask_on, pixels_on
+from AutoPromptSAMLib.datasets.slices import MIN_PIXELS, mask_on
 from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.geometry.views import radiological_plane
-from AutoPromptSAMLib.intensity import default_mapping
+from AutoPromptSAMLib.intensity import default_mapping, picture_on
 from AutoPromptSAMLib.training.shots import Example, Shot, shots_of
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def slices_through(case: Case, count: int) -> Iterator[Example]:
     for (axis, index), masks in found.items():
         if masks:
             name = f"{case.dataset}:{case.pair.id}:{'kji'[axis]}{index}"
-            image = mapping.apply(pixels_on(case.volume, planes[axis, index]))
+            image = picture_on(case.volume, planes[axis, index], mapping)
             yield Example(name, case.pair.group, image, masks)
 
 

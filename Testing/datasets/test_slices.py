@@ -24,6 +24,7 @@ from AutoPromptSAMLib.datasets import (
 from AutoPromptSAMLib.datasets.labels import ObjectRule
 from AutoPromptSAMLib.datasets.slices import chosen_slices
 from AutoPromptSAMLib.geometry import Volume, VolumeGeometry
+from AutoPromptSAMLib.intensity import default_mapping
 
 
 def case_of(labels: np.ndarray, spacing: tuple[float, float, float], **more: object) -> Case:
@@ -65,7 +66,10 @@ def test_slices_of_a_volume() -> None:
     labels = np.zeros((12, 30, 40), dtype=np.uint8)
     labels[2:11, 5:15, 5:25] = 1
     labels[4:6, 20:28, 20:28] = 2
-    found = list(slices_of(case_of(labels, (0.5, 0.5, 4))))
+    case = case_of(labels, (0.5, 0.5, 4))
+    shown = default_mapping(case.volume).apply(np.array([[101, 102]], dtype=np.uint8))[0]
+    assert (shown[0] != shown[1]).all()
+    found = list(slices_of(case))
     assert [(one.object, one.index) for one in found] == [
         ("label 1", 3),
         ("label 1", 6),
@@ -81,7 +85,7 @@ def test_slices_of_a_volume() -> None:
         assert one.spacing == (0.5, 0.5)
         assert one.axis == 0
         np.testing.assert_array_equal(one.truth, labels[one.index] == int(one.object[-1]))
-        assert (one.image[one.truth] == 100 + int(one.object[-1])).all()
+        assert (one.image[one.truth] == shown[int(one.object[-1]) - 1]).all()
     assert [one.id for one in slices_of(case_of(labels, (0.5, 0.5, 4)))] == [one.id for one in found]
 
 
