@@ -53,11 +53,12 @@ def _read_slices(folder: Path, names: Sequence[str]) -> RawImage:
     same = [
         header.GetSize()[:2] == first.GetSize()[:2]
         and np.allclose(header.GetDirection(), first.GetDirection(), atol=1e-3)
+        and np.allclose(header.GetSpacing()[:2], first.GetSpacing()[:2], rtol=1e-3)
         for header in headers
     ]
     if not all(same):
         raise GeometryError(
-            f"{folder} has slices of different sizes or directions in one series; keep those of one stack only."
+            f"{folder} has slices of different sizes, pixel sizes or directions in one series; keep one stack."
         )
     direction = np.array(first.GetDirection()).reshape(3, 3)
     positions = np.array([header.GetOrigin() for header in headers])

@@ -137,6 +137,16 @@ def test_series_that_would_come_out_displaced_are_refused(tmp_path: Path, write_
         os.rename(tmp_path / "tilt" / "1.2.3_0.dcm", tmp_path / "tilt" / f"{k}.dcm")
     with pytest.raises(GeometryError, match=r"sheared .* gantry tilt"):
         load_volume(tmp_path / "tilt")
+    zoomed = np.array(CT.ijk_to_ras)
+    for k in range(5):
+        zoomed[:3, 3] = CT.ijk_to_ras[:3, 3] + [0, 0, 2.5 * k]
+        zoomed[0, 0] = -0.7 if k < 3 else -0.9  # another field of view from here on
+        write_dicom(
+            tmp_path / "zoom", array[k : k + 1], VolumeGeometry((1, 8, 10), zoomed), **{"0008|0018": f"1.2.4.{k}"}
+        )
+        os.rename(tmp_path / "zoom" / "1.2.3_0.dcm", tmp_path / "zoom" / f"{k}.dcm")
+    with pytest.raises(GeometryError, match="different sizes, pixel sizes or directions"):
+        load_volume(tmp_path / "zoom")
 
 
 def test_ultrasound_cine_is_refused(tmp_path: Path) -> None:
