@@ -99,7 +99,7 @@ def learn(
     settings = Settings(minutes=minutes, steps=steps, seed=seed)
     if paper:
         settings = Settings(
-            minutes=minutes, steps=steps, seed=seed, optimiser="sgd", learning_rate=0.01, dice_only=True
+            minutes=minutes, steps=steps, seed=seed, optimiser="sgd", learning_rate=0.01, dice_only=True, glances=0
         )
     with _stoppable(", ".join(objects)) as stopper:
         learned = learn_task(

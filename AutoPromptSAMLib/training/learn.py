@@ -1,7 +1,7 @@
 """Learning one task: a Proxy Prompt network from a few annotated images, on two CPU cores within minutes.
 
-The backbone is frozen and every image was encoded before the first step. What is kept is the network that did best on
-the shots that were held back.
+The backbone is frozen and every image was encoded before the first step. What is kept is the last network that was
+about as good as any on the shots that were held back.
 """
 
 from __future__ import annotations
@@ -43,6 +43,9 @@ _MOMENTUM, _SGD_DECAY = 0.9, 5e-4  # the paper's
 _ADAMW_DECAY = 1e-4
 _JUDGING = 4  # supports, when a network is judged
 _BETTER = 1e-3  # Dice; less is no improvement
+# Dice. A later network that is about as good is the better one, as its learning rate was smaller: few held-back shots
+# cannot tell two or three points from chance, and would keep an early one.
+_ABOUT_AS_GOOD = 0.03
 
 
 class Control(Protocol):
@@ -192,7 +195,8 @@ class Run:
             self._mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.averaging))
             self._judged = Teacher(cast(ProxyPromptNetwork, self._mean.module), backbone)
         self.step, self.seconds = 0, 0.0
-        self.best, self.best_dice, self._since_best = network, math.nan, 0
+        self.best, self.best_dice = network, math.nan
+        self._highest, self._since_best = -math.inf, 0  # of what the held-back shots ever had
         self.history: list[tuple[int, float, float, float]] = []
         self._rng = np.random.default_rng(settings.seed)
         parameters = list(network.parameters())
@@ -272,10 +276,11 @@ class Run:
         self.network.train()
         if math.isnan(score):
             self.best = network
-        elif math.isnan(self.best_dice) or score > self.best_dice + _BETTER:
-            self.best, self.best_dice, self._since_best = copy.deepcopy(network).eval(), score, 0
-        else:
-            self._since_best += 1
+            return score
+        self._since_best = 0 if score > self._highest + _BETTER else self._since_best + 1
+        self._highest = max(self._highest, score)
+        if score >= self._highest - _ABOUT_AS_GOOD:
+            self.best, self.best_dice = copy.deepcopy(network).eval(), score
         return score
 
     def _save(self) -> None:
@@ -286,6 +291,7 @@ class Run:
             "step": self.step,
             "seconds": self.seconds,
             "best_dice": self.best_dice,
+            "highest": self._highest,
             "since_best": self._since_best,
             "history": self.history,
             "rng": json.dumps(self._rng.bit_generator.state),
@@ -318,7 +324,8 @@ class Run:
             self._optimiser.load_state_dict(state["optimiser"])
             self._rng.bit_generator.state = json.loads(state["rng"])
             self.step, self.seconds = state["step"], state["seconds"]
-            self.best_dice, self._since_best = state["best_dice"], state["since_best"]
+            self.best_dice, self._highest = state["best_dice"], state["highest"]
+            self._since_best = state["since_best"]
             self.history = [tuple(entry) for entry in state["history"]]
         except Exception as error:  # whatever a damaged file does to a parser, the answer is the same
             raise ModelError(

@@ -18,8 +18,8 @@ class Settings:
     (None: one in eight), looked at after every ``evaluate_every`` steps.
     Learning stops early when they have not got better ``patience`` times in a row, and not before the part
     ``earliest`` of it is done. With ``averaging`` a running mean of the weights is judged and kept; the last
-    weights are the part 1 − ``averaging`` of it (0: no mean). ``optimiser`` "sgd" with ``dice_only`` and a
-    ``learning_rate`` of 0.01 is the paper's; "adamw" is the default.
+    weights are the part 1 − ``averaging`` of it (0: no mean). ``optimiser`` "sgd" with ``dice_only``, no glances and
+    a ``learning_rate`` of 0.01 is the paper's; "adamw" is the default.
     Raises PromptError for values that make no sense.
     """
 
@@ -46,6 +46,8 @@ class Settings:
         for name in counts:
             if getattr(self, name) < 1:
                 raise PromptError(f"Learning cannot go on with {name} = {getattr(self, name)}; use 1 or more.")
+        if self.glances < 0:
+            raise PromptError(f"Learning cannot go on with glances = {self.glances}; use 0 or more.")
         if not 0 <= self.averaging < 1:
             raise PromptError(f"The averaging must be from 0 to below 1, not {self.averaging}; correct it.")
         if self.learning_rate <= 0 or (self.minutes is not None and self.minutes <= 0):

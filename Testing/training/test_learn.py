@@ -58,7 +58,9 @@ def test_it_learns_the_square_from_eight_pictures(backbone) -> None:  # type: ig
     assert learned.stopped == "done"
     assert learned.steps == 50
     assert learned.best_dice > 0.75 > seen[0].dice
-    assert learned.best_dice == pytest.approx(max(preview.dice for preview in seen), abs=2e-3)
+    highest = max(preview.dice for preview in seen)
+    about_as_good = [preview.dice for preview in seen if preview.dice >= highest - 0.03]
+    assert learned.best_dice == pytest.approx(about_as_good[-1], abs=1e-6)
     last = seen[-1]
     assert last.image.shape == (64, 64, 3)
     assert last.mask.shape[0] == last.truth.shape[0] == 1
@@ -244,6 +246,15 @@ def test_it_stops_when_it_gets_no_better(backbone) -> None:  # type: ignore[no-u
     assert learned.steps == 6  # the first look is the best so far, three more are not better
 
 
+def test_a_later_network_that_is_about_as_good_is_kept(backbone) -> None:  # type: ignore[no-untyped-def]
+    run = learn_module.Run(tiny_network(), backbone, QUICK, None, "")
+    kept = []
+    for score in (0.5, 0.70, 0.68, 0.69, 0.60):
+        run._evaluated(lambda _teacher, score=score: score)
+        kept.append(run.best_dice)
+    assert kept == [0.5, 0.70, 0.68, 0.69, 0.69]
+
+
 def test_minutes_end_it(backbone) -> None:  # type: ignore[no-untyped-def]
     settings = replace(QUICK, steps=100000, minutes=0.02)
     assert learn(backbone, pictures(4, "disc"), ["disc"], settings, tiny_network()).steps < 1000
@@ -268,7 +279,9 @@ def test_too_little_to_learn_from_is_said(backbone, one_sentence) -> None:  # ty
         learn(backbone, pictures(4, "disc"), [], QUICK, tiny_network())
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"optimiser": "magic"}, {"learning_rate": 0.0}, {"minutes": -1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"optimiser": "magic"}, {"learning_rate": 0.0}, {"minutes": -1.0}, {"glances": -1}]
+)
 def test_settings_that_make_no_sense_are_refused(wrong, one_sentence) -> None:  # type: ignore[no-untyped-def]
     with one_sentence(PromptError, *(str(value) for value in wrong.values() if isinstance(value, str))):
         Settings(**wrong)
