@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,53 +17,10 @@ from AutoPromptSAMLib.atomic import atomic_path
 from AutoPromptSAMLib.errors import StorageError
 from AutoPromptSAMLib.supports import SupportError, SupportLibrary, SupportObject, SupportPair, SupportSet
 from AutoPromptSAMLib.supports import library as library_module
-from AutoPromptSAMLib.supports.storage import TASK_KIND
 
 from ..conftest import SentenceCheck
 from .doubles import blob_picture
-
-RED = (1.0, 0.0, 0.0)
-
-
-def pair(number: int, *, cup: bool = True) -> SupportPair:
-    image, disc = blob_picture(20 + number, 30, size=72)
-    _, small = blob_picture(20 + number, 30, size=72, radius=4)
-    masks = {"disc": disc, "cup": small if cup else small & False}
-    return SupportPair.of("eye", image, masks, spacing=(0.5, 0.25), source="drawn by A")
-
-
-def task_file(path: Path, content: bytes = b"weights") -> Path:
-    """What the head of a task's file looks like."""
-    said = {"__metadata__": {"autopromptsam": json.dumps({"kind": TASK_KIND})}}
-    header = json.dumps(said).encode()
-    path.write_bytes(len(header).to_bytes(8, "little") + header + content)
-    return path
-
-
-@pytest.fixture
-def library(tmp_path: Path) -> SupportLibrary:
-    return SupportLibrary(tmp_path / "supports")
-
-
-@pytest.fixture
-def filled(library: SupportLibrary, tmp_path: Path) -> SupportSet:
-    made = library.create("eyes", [SupportObject("disc", RED, "SCT^1")])
-    made = library.add_pairs(made.id, [pair(0), pair(1, cup=False)])
-    return library.attach_task(made.id, task_file(tmp_path / "task.safetensors"))
-
-
-def same(one: SupportSet, other: SupportSet) -> None:
-    assert one.objects == other.objects
-    assert [(p.id, p.name, p.objects, p.spacing, p.view, p.source) for p in one.pairs] == [
-        (p.id, p.name, p.objects, p.spacing, p.view, p.source) for p in other.pairs
-    ]
-    for a, b in zip(one.pairs, other.pairs, strict=True):
-        np.testing.assert_array_equal(a.image, b.image)
-        for name in a.objects:
-            np.testing.assert_array_equal(a.masks[name], b.masks[name])
-    assert (one.task is None) == (other.task is None)
-    if one.task is not None and other.task is not None:
-        assert one.task.read_bytes() == other.task.read_bytes()
+from .kept import RED, other_pixels, pair, same, task_file
 
 
 def test_what_is_kept_comes_back_in_another_process(library: SupportLibrary, filled: SupportSet) -> None:
@@ -218,136 +173,6 @@ def test_a_task_must_be_one(
     with one_sentence(SupportError, "cannot be read"):
         library.attach_task(filled.id, tmp_path / "nowhere")
     same(library.get(filled.id), filled)
-
-
-# -- one file ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_set_travels_in_one_file(library: SupportLibrary, filled: SupportSet, tmp_path: Path) -> None:
-    file = library.export(filled.id, tmp_path / "eyes")
-    assert file.name == "eyes.apsupports"
-    elsewhere = SupportLibrary(tmp_path / "elsewhere")
-    taken = elsewhere.import_(file)
-    same(taken, filled)
-    assert taken.name == "eyes"
-    assert taken.id != filled.id
-    assert all(p.thumbnail is not None and p.thumbnail.is_file() for p in taken.pairs)
-    assert elsewhere.import_(file).name == "eyes (2)"
-
-
-def test_nothing_private_is_in_the_file(library: SupportLibrary, filled: SupportSet, tmp_path: Path) -> None:
-    with zipfile.ZipFile(library.export(filled.id, tmp_path / "eyes")) as archive:
-        names = {name.split("/")[0] for name in archive.namelist()}
-        assert names == {"set.json", "pairs", "task.safetensors"}
-        said = json.loads(archive.read("set.json"))["set"]
-        assert set(said) == {"name", "objects", "pairs", "task"}
-        assert set(said["pairs"][0]) == {"id", "name", "objects", "spacing", "view", "source"}
-
-
-def rewritten(file: Path, change: Callable[[str, bytes], bytes | None]) -> Path:
-    """A copy of a zip file with other contents."""
-    other = file.with_name("changed.apsupports")
-    with zipfile.ZipFile(file) as old, zipfile.ZipFile(other, "w") as new:
-        for name in old.namelist():
-            content = change(name, old.read(name))
-            if content is not None:
-                new.writestr(name, content)
-    return other
-
-
-def other_pixels(name: str, content: bytes) -> bytes:
-    """A pair whose mask has one pixel changed, packed as it should be."""
-    if not name.startswith("pairs/"):
-        return content
-    packed = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(packed, "w") as new:
-        for part in old.namelist():
-            data = old.read(part)
-            if part == "0.png":
-                mask = np.array(Image.open(io.BytesIO(data)))
-                mask[0, 0] = ~mask[0, 0]
-                png = io.BytesIO()
-                Image.fromarray(mask).save(png, "PNG")
-                data = png.getvalue()
-            new.writestr(part, data)
-    return packed.getvalue()
-
-
-def renamed_object(name: str, content: bytes) -> bytes:
-    return content.replace(b'"disc"', b'"vein"') if name == "set.json" else content
-
-
-def newer(name: str, content: bytes) -> bytes:
-    return content.replace(b'"version": 1', b'"version": 2') if name == "set.json" else content
-
-
-def without_pairs(name: str, content: bytes) -> bytes | None:
-    return None if name.startswith("pairs/") else content
-
-
-def other_weights(name: str, content: bytes) -> bytes:
-    return content[:-1] + b"?" if name == "task.safetensors" else content
-
-
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        (other_pixels, "pixels"),
-        (renamed_object, "not what was saved"),
-        (newer, "newer version"),
-        (without_pairs, "cannot be read"),
-        (other_weights, "task"),
-        (lambda name, content: b"[]" if name == "set.json" else content, "cannot be read"),
-        (lambda name, content: content[:100], "cannot be read"),
-    ],
-)
-def test_a_changed_file_is_refused_as_a_whole(
-    library: SupportLibrary,
-    filled: SupportSet,
-    tmp_path: Path,
-    one_sentence: SentenceCheck,
-    change: Callable[[str, bytes], bytes | None],
-    word: str,
-) -> None:
-    file = library.export(filled.id, tmp_path / "eyes")
-    elsewhere = SupportLibrary(tmp_path / "elsewhere")
-    with one_sentence(SupportError, word, "export it again"):
-        elsewhere.import_(rewritten(file, change))
-    assert elsewhere.listing() == ([], [])
-    assert not [path for path in (tmp_path / "elsewhere").glob("*") if path.is_dir()]
-
-
-def test_what_is_no_such_file_is_one_sentence(
-    library: SupportLibrary, tmp_path: Path, one_sentence: SentenceCheck
-) -> None:
-    with one_sentence(SupportError, "cannot be read"):
-        library.import_(tmp_path / "nowhere.apsupports")
-    text = tmp_path / "text.apsupports"
-    text.write_text("hello")
-    with one_sentence(SupportError, "export it again"):
-        library.import_(text)
-
-
-@pytest.mark.parametrize("packed_as", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
-def test_damage_of_any_kind_of_archive_is_one_sentence(
-    library: SupportLibrary, filled: SupportSet, tmp_path: Path, packed_as: int, one_sentence: SentenceCheck
-) -> None:
-    with zipfile.ZipFile(library.export(filled.id, tmp_path / "eyes")) as archive:
-        contents = {name: archive.read(name) for name in archive.namelist()}
-    bad = tmp_path / "bad.apsupports"
-    with zipfile.ZipFile(bad, "w", packed_as) as archive:
-        for name, content in contents.items():
-            archive.writestr(name, content)
-    whole = bad.read_bytes()
-    with zipfile.ZipFile(bad) as archive:
-        start = archive.getinfo("set.json").header_offset + 30 + len("set.json")
-    bad.write_bytes(whole[: start + 9] + b"\xff" * 20 + whole[start + 29 :])
-    with one_sentence(SupportError, "bad.apsupports is no file of supports or damaged", "export it again"):
-        library.import_(bad)
-    end = whole.rindex(b"PK\x05\x06")
-    bad.write_bytes(whole[: end + 12] + b"\xff\xff\xff\x7f" + whole[end + 16 :])  # the size of the list of contents
-    with one_sentence(SupportError, "bad.apsupports is no file of supports or damaged", "export it again"):
-        library.import_(bad)
 
 
 # -- damage -----------------------------------------------------------------------------------------------------------
