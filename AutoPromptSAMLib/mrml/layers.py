@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from AutoPromptSAMLib.geometry import Crop
 
+MOST_LABEL = 1 << 16  # what all boxes are found at once for: that takes memory for each value up to the highest
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -27,7 +29,8 @@ class Layer:
         """The voxels of segments, tight."""
         from scipy import ndimage  # here, so that a host starts without it
 
-        boxes = ndimage.find_objects(self.values) if self.values.size else []
+        most = max((label for label in self.labels.values() if label <= MOST_LABEL), default=0)
+        boxes = ndimage.find_objects(self.values, most) if self.values.size and most > 0 else []
         return {id: self._crop(boxes, self.labels[id]) for id in segment_ids}
 
     def changes(self, known: Mapping[str, Crop]) -> dict[str, Crop]:
@@ -47,6 +50,8 @@ class Layer:
         return {id: flip for id, flip in found.items() if not flip.is_empty}
 
     def _crop(self, boxes: list[Any], label: int) -> Crop:
+        if not 0 <= label <= MOST_LABEL:
+            return Crop(self.values == label, self.lower).tight()
         box = boxes[label - 1] if 0 < label <= len(boxes) else None
         if box is None:
             return Crop.empty()

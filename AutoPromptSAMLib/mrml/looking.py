@@ -23,7 +23,7 @@ from AutoPromptSAMLib.mrml.reports import Message, Propagation, Status
 from AutoPromptSAMLib.mrml.review_state import Reviewed, spans
 from AutoPromptSAMLib.mrml.steps import Step
 from AutoPromptSAMLib.mrml.uncertain_surface import UncertainSurface
-from AutoPromptSAMLib.mrml.uncertainty_nodes import UncertaintyNodes, remove_left_over
+from AutoPromptSAMLib.mrml.uncertainty_nodes import UncertaintyNodes, release_left_over
 from AutoPromptSAMLib.prompts import Prompt
 from AutoPromptSAMLib.session.grey import GreyCrop
 from AutoPromptSAMLib.session.protocol import (
@@ -58,7 +58,7 @@ class Looking(AutomaticPrompting):
         self._tasks: list[Task] = []  # what runs after the present job
         self._seen: dict[int, int] = {}  # the slice that the person looked at last, by array axis
         self._drawn: dict[tuple[str, int], GreyCrop] = {}  # what is in the nodes
-        if remove_left_over(volume_node.GetScene()):  # it was saved while it hid the colours of the segments
+        if release_left_over(volume_node.GetScene()):  # it was saved while it hid the colours of the segments
             segment_list.display_of(segmentation_node).SetVisibility2DFill(True)
 
     def close(self) -> None:

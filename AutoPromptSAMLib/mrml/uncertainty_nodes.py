@@ -16,8 +16,7 @@ from AutoPromptSAMLib.mrml.transforms import matrix_from_array, node_to_world
 from AutoPromptSAMLib.mrml.volumes import geometry_from_node
 from AutoPromptSAMLib.session.grey import GreyCrop
 
-ATTRIBUTE = "AutoPromptSAM.uncertainty"  # node attribute: the id of the segment, or what follows
-COLORING = "colours"
+ATTRIBUTE = "AutoPromptSAM.uncertainty"  # node attribute: the id of the segment
 # Nine of matplotlib's inferno (Smith and van der Walt, CC0), which gets evenly lighter for all kinds of colour vision.
 COLORS = ("#000004", "#210C4A", "#57106E", "#8A226A", "#BC3754", "#E45A31", "#F98E09", "#F9CB35", "#FCFFA4")
 FROM_BITS = 0.08  # what is less uncertain is not drawn: a choice, about 1 % of the other answer
@@ -32,17 +31,20 @@ def color_table() -> FloatArray:
     return np.stack([*rgb, (at >= FROM_BITS).astype(float)], axis=1)
 
 
-def remove_left_over(scene: slicer.vtkMRMLScene) -> bool:
-    """Take out what a saved scene brought along: how sure a model was is not known any more; whether there was any."""
-    kinds = ("vtkMRMLScalarVolumeNode", "vtkMRMLColorTableNode")
-    left = [node for kind in kinds for node in _nodes(scene, kind) if node.GetAttribute(ATTRIBUTE)]
+def release_left_over(scene: slicer.vtkMRMLScene) -> bool:
+    """Make plain volumes of those that a saved scene brought along, and hide them; whether there were any.
+
+    They are a person's to keep, but the looks behind them are gone, so nothing here can show or change them again.
+    """
+    left = [node for node in _nodes(scene, "vtkMRMLScalarVolumeNode") if node.GetAttribute(ATTRIBUTE)]
     ids = {node.GetID() for node in left}
     for composite in _nodes(scene, "vtkMRMLSliceCompositeNode"):
         if composite.GetForegroundVolumeID() in ids:
             composite.SetForegroundVolumeID(None)
             composite.SetForegroundOpacity(0)
     for node in left:
-        scene.RemoveNode(node)
+        node.RemoveAttribute(ATTRIBUTE)
+        node.SetHideFromEditors(False)
     return bool(left)
 
 
@@ -117,7 +119,6 @@ class UncertaintyNodes:
         if node is None or node.GetScene() is None:
             name = "Uncertainty" if transparent else "Uncertainty, opaque"
             node = self.volume_node.GetScene().AddNewNodeByClass("vtkMRMLColorTableNode", name)
-            node.SetAttribute(ATTRIBUTE, COLORING)
             node.SetTypeToUser()
             table = color_table()
             node.SetNumberOfColors(len(table))

@@ -239,8 +239,7 @@ class WebApp:
         self._disconnect()
         scene = self.slicer_app.scene
         for node in (*(self._nodes or ()), *self._others):
-            if node.GetScene() is scene:  # a segmenter takes out what it cannot use of a scene
-                scene.RemoveNode(node)
+            scene.RemoveNode(node)
         forget_states(scene)  # left by an exported scene: the next one is not to have them
         self._nodes, self._others = None, ()
         self.state.update({"has_image": False, "segments": [], "prompts": [], "active_segment": "", "cursor": None})

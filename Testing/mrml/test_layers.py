@@ -9,6 +9,7 @@ import pytest
 
 from AutoPromptSAMLib.geometry import Crop, Volume, VolumeGeometry
 from AutoPromptSAMLib.mrml.kept_segments import KeptSegments
+from AutoPromptSAMLib.mrml.layers import Layer
 from AutoPromptSAMLib.mrml.segments import SegmentWriter
 from AutoPromptSAMLib.mrml.volumes import volume_from_node, volume_to_node
 
@@ -104,3 +105,17 @@ def test_an_edit_reads_no_segment_as_a_whole(
     monkeypatch.setattr(SegmentWriter, "read", nobody)
     writer.write(three[1], Crop.from_full(np.ones(SHAPE, bool)), "add")
     assert list(kept.take_edits()) == [three[1]]
+
+
+def test_values_may_be_any_whole_numbers() -> None:
+    values = np.zeros(SHAPE, np.int32)
+    labels = {"usual": 3, "from an atlas": 2**30, "negative": -2}  # the box of every value up to 2**30 takes 8 GB
+    for number, label in enumerate(labels.values()):
+        values[number : number + 2, 3 + number, 4:9] = label
+    layer = Layer(values, (0, 0, 0), labels)
+    crops = layer.crops(labels)
+    assert all(np.array_equal(full(crops[id]), values == label) for id, label in labels.items())
+    assert layer.changes(crops) == {}
+    changes = layer.changes({"usual": crops["usual"]})
+    assert all(np.array_equal(full(changes[id]), values == labels[id]) for id in ("from an atlas", "negative"))
+    assert set(changes) == {"from an atlas", "negative"}
