@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,9 +21,9 @@ from AutoPromptSAMLib.errors import Cancelled, PromptError, StorageError
 if TYPE_CHECKING:
     from AutoPromptSAMLib.backbones import Backbone
     from AutoPromptSAMLib.datasets import Dataset, UnusablePair
-    from AutoPromptSAMLib.training.learn import Learned
     from AutoPromptSAMLib.training.pool import Source
     from AutoPromptSAMLib.training.preview import Preview
+    from AutoPromptSAMLib.training.run import Learned
     from AutoPromptSAMLib.training.shots import Example
 
 Data = Annotated[Path, typer.Option(help="A folder with a dataset.yaml, see `autopromptsam bench quality --list`.")]
@@ -76,6 +77,10 @@ def learn(
     paper: Annotated[
         bool, typer.Option("--paper", help="The paper's optimiser and loss: SGD, rate 0.01, Dice alone.")
     ] = False,
+    lora: Annotated[
+        bool | None,
+        typer.Option(help="Whether the model's own attention learns, too; by default it does on a GPU only."),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Learn a task from a few annotated images; use the result with `segment --support ... --task FILE`.
@@ -83,6 +88,7 @@ def learn(
     Ctrl-C ends it with the best network so far. A run that was killed goes on from where it was. A picture of a
     held-back image, NAME.preview.png, is written as learning goes on.
     """
+    from AutoPromptSAMLib.backbones.lora import rank_for
     from AutoPromptSAMLib.datasets import read_dataset
     from AutoPromptSAMLib.prompters.proxy_prompt.weights import general_network
     from AutoPromptSAMLib.training.learn import learn as learn_task
@@ -96,11 +102,9 @@ def learn(
     examples = _draw(dataset, objects, shots, seed)
     backbone = _backbone(model, device)
     start = None if from_scratch else general_network(backbone)
-    settings = Settings(minutes=minutes, steps=steps, seed=seed)
+    settings = Settings(minutes=minutes, steps=steps, seed=seed, lora=rank_for(backbone, lora))
     if paper:
-        settings = Settings(
-            minutes=minutes, steps=steps, seed=seed, optimiser="sgd", learning_rate=0.01, dice_only=True, glances=0
-        )
+        settings = replace(settings, optimiser="sgd", learning_rate=0.01, dice_only=True, glances=0)
     with _stoppable(", ".join(objects)) as stopper:
         learned = learn_task(
             backbone, examples, objects, settings, start, stopper, output.with_suffix(".part"),

@@ -14,10 +14,11 @@ import pytest
 from PIL import Image
 
 from AutoPromptSAMLib import learning_commands
+from AutoPromptSAMLib.backbones.lora import RANK, rank_of
 from AutoPromptSAMLib.backbones.multi_prompt_adapter import load_adapted
 from AutoPromptSAMLib.backbones.tensor_file import content_sha256
 from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
-from AutoPromptSAMLib.prompters.proxy_prompt.weights import load_network
+from AutoPromptSAMLib.prompters.proxy_prompt.weights import load_task
 from AutoPromptSAMLib.training import adapter, general
 from AutoPromptSAMLib.training.preview import Preview
 
@@ -59,6 +60,14 @@ def test_what_was_left_out_is_told_and_the_rest_is_learned(run: Run, data: Path,
     with Image.open(output.with_suffix(".preview.png")) as picture:
         assert picture.width > 0
     assert not output.with_suffix(".part").exists()
+
+
+def test_the_model_learns_too_where_somebody_asks_for_it(run: Run, data: Path, tmp_path: Path) -> None:
+    for option, rank in (("--lora", RANK), ("--no-lora", 0)):
+        output = tmp_path / f"disc{option}.safetensors"
+        outcome = run("learn", "--data", data, *FEW, option, "-o", output)
+        assert outcome.code == 0, outcome.err
+        assert rank_of(load_task(output, random_backbone()).additions) == rank
 
 
 def test_a_place_that_takes_no_file_is_told_before_the_work(
@@ -141,9 +150,9 @@ def test_general_weights_go_on_from_others_and_say_so(
     for output, more in ((first, ()), (second, ("--start", first))):
         outcome = run("train", "--data", data, "-o", output, *more)
         assert outcome.code == 0, outcome.err
-    _, header = load_network(second, random_backbone())
+    header = load_task(second, random_backbone()).header
     assert given[0] is None
-    assert content_sha256(given[1].state_dict()) == load_network(first, random_backbone())[1].sha256
+    assert content_sha256(given[1].state_dict()) == load_task(first, random_backbone()).header.sha256
     assert header.info["started_from"] == "first.safetensors"
     assert any((tmp_path / "home" / "training").iterdir()), "what was encoded stays for the next run"
     outcome = run("train", "--data", data, "-o", second, "--start", tmp_path / "nowhere.safetensors")

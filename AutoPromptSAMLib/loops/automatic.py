@@ -47,13 +47,13 @@ LEAST_PIECE = 0.5
 class AutomaticStack:
     """What there is to know about a stack of slices, by index.
 
-    ``image(index)`` is uint8 (rows, cols, 3) as the model sees it, ``features(index)`` that encoded (cached by the
-    caller), ``prompts`` a person's prompts by slice and object, ``identity`` names the image, its mapping, the axis
-    and the model.
+    ``image(index)`` is uint8 (rows, cols, 3) as the model sees it, ``features(index, backbone)`` that encoded (cached
+    by the caller), ``prompts`` a person's prompts by slice and object, ``identity`` names the image, its mapping, the
+    axis and the model.
     """
 
     image: Callable[[int], NDArray[np.uint8]]
-    features: Callable[[int], Features]
+    features: Callable[[int, Backbone], Features]
     prompts: Mapping[int, Mapping[str, PixelPrompts]]
     identity: str
 
@@ -79,25 +79,26 @@ def find(
     image: NDArray[np.uint8],
     memory: SupportMemory,
     prompts: Mapping[str, PixelPrompts] | None = None,
+    own: Features | None = None,
 ) -> dict[str, tuple[Logits, float]]:
     """Logits (rows, cols), positive inside, and confidence from 0 to 1 of every object of ``memory`` on one image.
 
     ``prompts`` of a person by object: boxes, and points where the model was trained with them, join the network's
     prompts, nothing is found outside of boxes, and every click is obeyed by correcting the mask, as on any slice. A
-    mask is the answer itself.
+    mask is the answer itself. Corrections are ``backbone``'s, in its ``own`` features where the prompter's are others.
     """
     import torch
 
     given = {name: prompts[name] for name in memory.objects if prompts and name in prompts}
     with torch.no_grad():
-        prompted = prompter.prompt(features, memory, _joining(backbone, given), image=image)
-        decoded = prompted.refine(backbone.decode(features, prompted.embedding))
-        each = backbone.upscale(decoded.low_res[:, 0], features.frame).float().cpu().numpy()
+        prompted = prompter.prompt(features, memory, _joining(prompter.backbone, given), image=image)
+        decoded = prompted.refine(prompter.backbone.decode(features, prompted.embedding))
+        each = prompter.backbone.upscale(decoded.low_res[:, 0], features.frame).float().cpu().numpy()
         sharp = prompted.diagnostics["confidence"].float().cpu().numpy()
     found: dict[str, tuple[Logits, float]] = {}
     for name, logits, copied in zip(memory.objects, each, sharp, strict=True):
         if name in given:
-            logits = _corrected(backbone, features, logits, given[name])
+            logits = _corrected(backbone, own or features, logits, given[name])
         found[name] = (logits, confidence(logits, float(copied)))
     return found
 
@@ -172,7 +173,8 @@ def prompt_slices(
             answers = finder.answers(index, names)
             if by_person:
                 masks = {name: answer.mask for name, answer in answers.items()}
-                support = Support(stack.features(index), stack.image(index), masks, f"slice {index}")
+                features = stack.features(index, pool.prompter.backbone)
+                support = Support(features, stack.image(index), masks, f"slice {index}")
                 pool.add(support, _slice_name(stack, index, masks), masks)
             for name, answer in answers.items():
                 if index in wanted:
@@ -206,7 +208,7 @@ class _Finder:
         """The objects on a slice; empty ones that none of its supports shows."""
         if not objects:
             return {}
-        features = self.stack.features(index)
+        features = self.stack.features(index, self.pool.prompter.backbone)
         prompts = {n: given for n, given in self.stack.prompts.get(index, {}).items() if n in objects}
         answers: dict[str, SliceMask] = {}
         # A person's mask says it all.
@@ -218,19 +220,21 @@ class _Finder:
             if len(known) < len(keys):
                 computed = True
                 image = self.stack.image(index)
-                found = find(self.backbone, self.pool.prompter, features, image, group.memory, prompts)
+                own = self.stack.features(index, self.backbone) if prompts else None
+                found = find(self.backbone, self.pool.prompter, features, image, group.memory, prompts, own)
                 known = {name: SliceMask.from_logits(logits, sure) for name, (logits, sure) in found.items()}
                 for name, answer in known.items():
                     self.memory.put(keys[name], index, answer)
             answers |= known
         self.result.decoded += computed
-        return {name: answers.get(name) or self._alone(features, prompts.get(name)) for name in objects}
-
-    def _alone(self, features: Features, prompts: PixelPrompts | None) -> SliceMask:
-        """What a person's prompts make of a slice without supports; nothing without prompts."""
-        if prompts is not None:
-            return SliceMask.from_logits(segment_slice(self.backbone, features, prompts))
         size = (features.frame.rows, features.frame.cols)
+        return {name: answers.get(name) or self._alone(index, size, prompts.get(name)) for name in objects}
+
+    def _alone(self, index: int, size: tuple[int, int], prompts: PixelPrompts | None) -> SliceMask:
+        """What a person's prompts make of a slice of ``size`` pixels without supports; nothing without prompts."""
+        if prompts is not None:
+            features = self.stack.features(index, self.backbone)
+            return SliceMask.from_logits(segment_slice(self.backbone, features, prompts))
         return SliceMask(np.zeros((0, 0), np.float32), (0, 0), size, 0.0)
 
 

@@ -119,12 +119,15 @@ class Automatic:
         def image(index: int) -> NDArray[np.uint8]:
             return target.image.pixels(planes[index])
 
-        @lru_cache(maxsize=1)
-        def features(index: int) -> Features:
+        @lru_cache(maxsize=2)
+        def encoded(index: int, as_learned: bool) -> Features:
             before = time.perf_counter()
-            encoded = cache.get_or_encode(backbone, image(index))
+            found = cache.get_or_encode(pool.prompter.backbone if as_learned else backbone, image(index))
             seconds["encode"] += time.perf_counter() - before
-            return encoded
+            return found
+
+        def features(index: int, by: Backbone) -> Features:
+            return encoded(index, by is not backbone)  # a task may have changed the model
 
         def show(name: str, index: int, answer: SliceMask) -> None:
             if on_slice is not None:
@@ -153,7 +156,7 @@ class Automatic:
             for number, pair in enumerate(pairs):
                 control.check()
                 control.report(number, len(pairs), "Reading the supports")
-                pool.add(encode.encode_pairs(backbone, cache, [pair])[0], pair.id, pair.objects)
+                pool.add(encode.encode_pairs(pool.prompter.backbone, cache, [pair])[0], pair.id, pair.objects)
             self._pool = pool
         return self._pool.copy()
 

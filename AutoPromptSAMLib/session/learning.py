@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.backbones import Backbone
     from AutoPromptSAMLib.backbones.cache import EmbeddingCache
     from AutoPromptSAMLib.training.preview import Preview
+    from AutoPromptSAMLib.training.run import Learned
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,10 @@ def learn_from(
     The file is written into ``folder``; there also is the state of a run that was killed, from which the next one goes
     on. Raises PromptError for too few pairs, Cancelled before anything was learned.
     """
-    from AutoPromptSAMLib.prompters.proxy_prompt.weights import general_network, is_for, load_network
+    from AutoPromptSAMLib.backbones.lora import rank_for, rank_of
+    from AutoPromptSAMLib.prompters.proxy_prompt.weights import general_network, is_for, load_task
     from AutoPromptSAMLib.training.learn import learn
+    from AutoPromptSAMLib.training.run import GpuMemoryError
     from AutoPromptSAMLib.training.settings import Settings
     from AutoPromptSAMLib.training.shots import Example
 
@@ -70,24 +76,36 @@ def learn_from(
         Example(pair.name, pair.source or pair.id, pair.image, dict(pair.masks.items())) for pair in supports.pairs
     ]
     own = supports.task if supports.task is not None and is_for(supports.task, backbone) else None
-    start = general_network(backbone) if own is None else load_network(own, backbone)[0]
+    rank = rank_for(backbone)
+    before = None if own is None else load_task(own, backbone)
+    if before is not None and before.additions:
+        # What the network knows is of the model as it was learned, too: both go on, or neither.
+        rank = rank_of(before.additions) if rank else 0
+        before = before if rank else None
+    start = general_network(backbone) if before is None else before.network
+    additions = {} if before is None else before.additions
     names = tuple(name for name in supports.names if any(name in pair.objects for pair in supports.pairs))
     # A run goes on only where its pairs and its model are the same.
     content = "\n".join([backbone.fingerprint, *names, *sorted(pair.id for pair in supports.pairs)])
     digest = hashlib.sha256(content.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     task = folder / f"task-{digest}.safetensors"
-    learned = learn(
-        backbone,
-        examples,
-        names,
-        Settings(minutes=minutes),
-        start,
-        _Considerate(control),
-        task.with_suffix(".part"),
-        on_preview,
-        cache,
-    )
+
+    def learn_with(settings: Settings) -> Learned:
+        return learn(
+            backbone, examples, names, settings, start, _Considerate(control), task.with_suffix(".part"), on_preview,
+            cache, additions,
+        )  # fmt: skip
+
+    settings = Settings(minutes=minutes, lora=rank)
+    try:
+        learned = learn_with(settings)
+    except GpuMemoryError as error:
+        if not rank:
+            raise
+        logger.warning("The model itself stays as it is: %s", error)
+        start, additions = general_network(backbone) if additions else start, {}
+        learned = learn_with(replace(settings, lora=0))
     learned.save(task, backbone, {"supports": len(examples)})
     dice = None if learned.best_dice != learned.best_dice else learned.best_dice
     return LearningResult(task, dice, learned.steps, learned.seconds, learned.stopped != "cancelled")

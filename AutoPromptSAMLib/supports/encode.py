@@ -13,7 +13,7 @@ from AutoPromptSAMLib.backbones.tensor_file import content_sha256
 from AutoPromptSAMLib.errors import ModelError
 from AutoPromptSAMLib.prompters.base import Support
 from AutoPromptSAMLib.prompters.proxy_prompt.prompter import ProxyPrompter
-from AutoPromptSAMLib.prompters.proxy_prompt.weights import general_network, load_network
+from AutoPromptSAMLib.prompters.proxy_prompt.weights import general_network, load_task
 from AutoPromptSAMLib.supports.pairs import SupportPair, SupportSet
 
 if TYPE_CHECKING:
@@ -28,12 +28,14 @@ MOST_SIMILAR = 4
 def prompter_for(backbone: Backbone, supports: SupportSet) -> tuple[ProxyPrompter, str]:
     """The prompter of a set, with the network that has learned it or the general one, and what answers depend on.
 
+    Its backbone is ``backbone``, or that with what the task added to it.
+
     Raises ModelError when the set's network is missing, damaged or another model's, or when it has none and there is
     no general one for this backbone.
     """
     if supports.task is not None:
-        network, header = load_network(supports.task, backbone)
-        name = header.sha256
+        task = load_task(supports.task, backbone)
+        network, backbone, name = task.network, task.backbone, task.header.sha256
     else:
         general = general_network(backbone)
         if general is None:

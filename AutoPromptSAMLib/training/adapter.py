@@ -27,9 +27,9 @@ from AutoPromptSAMLib.backbones.multi_prompt_adapter import AdaptedBackbone
 from AutoPromptSAMLib.errors import Cancelled, PromptError
 from AutoPromptSAMLib.prompts import PixelPrompts
 from AutoPromptSAMLib.prompts.simulators import box_at_iou, click_at_centre, random_clicks, tight_box
-from AutoPromptSAMLib.training.learn import Control, schedule
 from AutoPromptSAMLib.training.losses import dice_loss
 from AutoPromptSAMLib.training.pool import REGION, Source
+from AutoPromptSAMLib.training.run import Control, schedule
 from AutoPromptSAMLib.training.shots import View
 
 # All of these are choices. Shares of prompts: the paper names points and boxes without saying how often each.

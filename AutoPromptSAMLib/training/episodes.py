@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from AutoPromptSAMLib.backbones.base import Backbone, Features
 from AutoPromptSAMLib.prompters.proxy_prompt.memory import SupportMemory
@@ -47,7 +48,10 @@ class Answer:
 
 
 class Teacher:
-    """Asks a network of a frozen backbone, with gradients unless the caller forbids them."""
+    """Asks a network of a backbone, with gradients unless the caller forbids them.
+
+    Views that kept their pixels are encoded each time, by a backbone that is trained, too.
+    """
 
     def __init__(self, network: ProxyPromptNetwork, backbone: Backbone) -> None:
         self.network, self.backbone = network, backbone
@@ -59,16 +63,13 @@ class Teacher:
         device = self.backbone.device
         names = tuple(str(n) for n in range(len(chosen[0])))
         masks = torch.stack([_masks(view, numbers) for view, numbers in zip(supports, chosen, strict=True)])
-        embedding = torch.stack([view.embedding for view in supports]).to(device).float()
+        embedding = torch.cat([self._features(view).embedding for view in supports])
         return self.network.encode_supports(names, embedding, _images(supports).to(device), masks.to(device))
 
     def ask(self, target: View, memory: SupportMemory) -> Answer:
         """The network's answer for one target."""
-        device = self.backbone.device
-        embedding = target.embedding[None].to(device).float()
-        out = self.network(embedding, memory, self._code, _images([target]).to(device))
-        high_res = tuple(level[None].to(device).float() for level in target.high_res)
-        features = Features(embedding, target.frame, high_res)
+        features = self._features(target)
+        out = self.network(features.embedding, memory, self._code, _images([target]).to(self.backbone.device))
         decoded = self.backbone.decode(features, out.embedding(self._no_mask)).low_res
         final = decoded if out.refine is None else decoded + out.refine(decoded)
         return Answer(final[:, 0], decoded[:, 0], out.auxiliary)
@@ -86,14 +87,23 @@ class Teacher:
         loss = torch.stack(losses).mean()
         if not episode.glances:
             return loss
-        glanced = [
-            coarse_loss(
-                self.network.coarse(glance.embedding[None].to(device).float(), memory),
-                _masks(glance, numbers).to(device),
-            )
-            for glance, numbers in zip(episode.glances, episode.chosen[asked:], strict=True)
-        ]
+        glanced = []
+        for glance, numbers in zip(episode.glances, episode.chosen[asked:], strict=True):
+            with torch.no_grad():
+                embedding = self._features(glance).embedding
+            glanced.append(coarse_loss(self.network.coarse(embedding, memory), _masks(glance, numbers).to(device)))
         return loss + torch.stack(glanced).mean()
+
+    def _features(self, view: View) -> Features:
+        """Of one image, on the backbone's device."""
+        if view.pixels is not None:
+            if not torch.is_grad_enabled():
+                return self.backbone.encode([view.pixels])
+            # Encoded again on the way back: what one image leaves behind must fit, not what all of a step do.
+            encoded: Features = checkpoint(self.backbone.encode, [view.pixels], use_reentrant=False)
+            return encoded
+        kept = Features(view.embedding[None], view.frame, tuple(level[None] for level in view.high_res))
+        return kept.to(self.backbone.device).map(torch.Tensor.float)
 
     def dice(self, target: View, memory: SupportMemory, numbers: Sequence[int]) -> tuple[float, np.ndarray]:
         """Mean Dice of the objects that are in the target, and the masks found (N, h, w), without gradients.

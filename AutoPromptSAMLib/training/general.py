@@ -23,8 +23,8 @@ from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
 from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork, grown
 from AutoPromptSAMLib.training.episodes import Episode, Teacher
-from AutoPromptSAMLib.training.learn import Control, Learned, Run
 from AutoPromptSAMLib.training.pool import REGION, Source
+from AutoPromptSAMLib.training.run import Control, Learned, Run
 from AutoPromptSAMLib.training.settings import Settings
 from AutoPromptSAMLib.training.shots import Shot
 

@@ -18,8 +18,9 @@ class Settings:
     (None: one in eight), looked at after every ``evaluate_every`` steps.
     Learning stops early when they have not got better ``patience`` times in a row, and not before the part
     ``earliest`` of it is done. With ``averaging`` a running mean of the weights is judged and kept; the last
-    weights are the part 1 − ``averaging`` of it (0: no mean). ``optimiser`` "sgd" with ``dice_only``, no glances and
-    a ``learning_rate`` of 0.01 is the paper's; "adamw" is the default.
+    weights are the part 1 − ``averaging`` of it (0: no mean). ``lora`` is the rank of what is trained in the model's
+    own attention (0: the model stays frozen, and no image is encoded twice). ``optimiser`` "sgd" with ``dice_only``,
+    no glances and a ``learning_rate`` of 0.01 is the paper's; "adamw" is the default.
     Raises PromptError for values that make no sense.
     """
 
@@ -37,6 +38,7 @@ class Settings:
     optimiser: str = "adamw"
     dice_only: bool = False
     averaging: float = 0.0
+    lora: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -50,5 +52,7 @@ class Settings:
             raise PromptError(f"Learning cannot go on with glances = {self.glances}; use 0 or more.")
         if not 0 <= self.averaging < 1:
             raise PromptError(f"The averaging must be from 0 to below 1, not {self.averaging}; correct it.")
+        if self.lora < 0 or (self.lora and self.averaging):
+            raise PromptError(f"Learning cannot go on with lora = {self.lora} and averaging = {self.averaging}.")
         if self.learning_rate <= 0 or (self.minutes is not None and self.minutes <= 0):
             raise PromptError("The learning rate and the minutes must be above 0; correct them.")

@@ -62,6 +62,7 @@ class View:
 
     ``embedding`` (256, h, w) float16, ``image`` (3, S, S) uint8, ``masks`` (N, S, S) uint8: 255 where a pixel is
     covered wholly; in the order of the shot's objects. ``high_res`` is SAM 2's, without the batch, in float16.
+    ``pixels`` (rows, cols, 3) uint8 is what was encoded, kept for an encoder that is trained, too.
     """
 
     embedding: torch.Tensor
@@ -69,6 +70,7 @@ class View:
     image: torch.Tensor
     masks: torch.Tensor
     high_res: tuple[torch.Tensor, ...] = ()
+    pixels: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,10 +127,12 @@ def shots_of(
     seed: int,
     on_view: Callable[[int, int], None] | None = None,
     cache: EmbeddingCache | None = None,
+    keep_pixels: bool = False,
 ) -> list[Shot]:
     """Encode ``views`` of every example, masks at ``size`` pixels a side; the same ``seed`` gives the same draws.
 
     ``on_view`` is told how many of how many views are done, and may raise to stop. ``cache`` keeps what was encoded.
+    ``keep_pixels`` for an encoder that is trained.
     """
     import torch
 
@@ -143,7 +147,8 @@ def shots_of(
                 if on_view is not None:
                     on_view(len(made) * views + number, len(examples) * views)
                 draw = None if number == 0 else seed * 1000 + number
-                kept.append(_view(backbone, example, objects, size, draw, encode))
+                view = _view(backbone, example, objects, size, draw, encode)
+                kept.append(view if keep_pixels else replace(view, pixels=None))
             present = tuple(name in example.masks and bool(example.masks[name].any()) for name in objects)
             made.append(Shot(example.name, example.group, tuple(objects), present, tuple(kept)))
     return made
@@ -166,8 +171,9 @@ def _view(
     rows, cols = example.image.shape[:2]
     masks = [example.masks.get(name, np.zeros((rows, cols), dtype=bool)) for name in objects]
     if draw is None:
-        features = encode(example.image)
-        image, covered = image_canvas(example.image, features.frame, size), mask_canvas(masks, features.frame, size)
+        pixels = example.image
+        features = encode(pixels)
+        image, covered = image_canvas(pixels, features.frame, size), mask_canvas(masks, features.frame, size)
     else:
         side = max(backbone.card.input_size, _LEAST)
         square = Frame.longest_side(rows, cols, side)
@@ -180,7 +186,7 @@ def _view(
         covered = F.adaptive_avg_pool2d(covered, size)
     high_res = tuple(level[0].cpu().half() for level in features.high_res)
     embedding = features.embedding[0].cpu().half()
-    return View(embedding, features.frame, _bytes(image), _bytes(covered.to(torch.float32)), high_res)
+    return View(embedding, features.frame, _bytes(image), _bytes(covered.to(torch.float32)), high_res, pixels)
 
 
 def _changed(image: torch.Tensor, masks: torch.Tensor, draw: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -22,7 +22,7 @@ from AutoPromptSAMLib.backbones import load_backbone
 from AutoPromptSAMLib.backbones.cache import EmbeddingCache
 from AutoPromptSAMLib.datasets import find_datasets
 from AutoPromptSAMLib.evaluation.proxy.draws import MOST_SHOTS, Draw, examples_of_pair
-from AutoPromptSAMLib.prompters.proxy_prompt.weights import load_network
+from AutoPromptSAMLib.prompters.proxy_prompt.weights import load_task
 from AutoPromptSAMLib.training.episodes import Teacher
 from AutoPromptSAMLib.training.losses import coarse_loss
 from AutoPromptSAMLib.training.shots import Shot, View, shots_of
@@ -91,7 +91,7 @@ def main() -> None:
     shots = shots_of(backbone, draw.shots, [given.object], SIZE, VIEWS, 0, cache=cache)
     tests = shots_of(backbone, list(draw.tests()), [given.object], SIZE, 1, 0, cache=cache)
     if given.task is not None:
-        teacher = Teacher(load_network(given.task, backbone)[0], backbone)
+        teacher = Teacher(load_task(given.task, backbone).network, backbone)
         print(f"learned from: {stages(teacher, shots[:SUPPORTS], shots[SUPPORTS:])}")
         print(f"others:       {stages(teacher, shots[:SUPPORTS], tests)}")
     print(f"a head alone: {head(shots, tests, given.steps):.3f} on others")

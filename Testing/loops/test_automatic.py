@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from AutoPromptSAMLib.backbones import Backbone, Features
 from AutoPromptSAMLib.backbones.cache import EmbeddingCache
+from AutoPromptSAMLib.backbones.lora import Lora, with_additions
 from AutoPromptSAMLib.errors import Cancelled, PromptError
 from AutoPromptSAMLib.loops.automatic import (
     AutomaticSlices,
@@ -20,6 +22,7 @@ from AutoPromptSAMLib.loops.automatic import (
 )
 from AutoPromptSAMLib.loops.job import Control
 from AutoPromptSAMLib.loops.memory import SliceMemory
+from AutoPromptSAMLib.loops.slice import segment_slice
 from AutoPromptSAMLib.loops.tracking import SliceMask
 from AutoPromptSAMLib.prompts import PixelPrompts
 from AutoPromptSAMLib.supports import SupportPair
@@ -61,7 +64,7 @@ class Bench:
 
     def run(self, wanted: range = range(10), control: Control | None = None, on_slice=None) -> AutomaticSlices:  # type: ignore[no-untyped-def]
         stack = AutomaticStack(
-            self.image, lambda n: self.cache.get_or_encode(self.backbone, self.image(n)), self.prompts, "bench"
+            self.image, lambda n, by: self.cache.get_or_encode(by, self.image(n)), self.prompts, "bench"
         )
         pool = self.pool.copy()
         return prompt_slices(self.backbone, pool, stack, ["disc"], wanted, self.memory, control or Control(), on_slice)
@@ -212,6 +215,38 @@ def test_a_network_finds_every_object_whatever_their_order() -> None:
     free = find(backbone, prompter, features, image, memory)
     assert (free["disc"][0] > 0)[50:].any()
     np.testing.assert_allclose(boxed["square"][0], free["square"][0], atol=1e-3)
+
+
+def test_a_person_is_answered_by_the_model_as_it_is_whatever_a_task_made_of_it() -> None:
+    plain = random_backbone()
+    lora = Lora(plain)
+    with torch.no_grad():
+        for parameter in lora.parameters():
+            parameter.normal_(std=0.3)
+    prompter = tiny_prompter(with_additions(plain, lora.additions()))
+    cache, image = EmbeddingCache(None), scene(3)[0]
+    asked: list[tuple[int, object]] = []
+
+    def features(index: int, by: Backbone) -> Features:
+        asked.append((index, by))
+        return cache.get_or_encode(by, image)
+
+    pool = SupportPool(prompter, "learned")
+    pool.add(support(prompter.backbone, 1), "one", ["disc"])  # type: ignore[arg-type]
+    mask = PixelPrompts(mask=scene(3)[1]["disc"])
+    box = PixelPrompts(box=np.array([10.0, 10.0, 40.0, 40.0]), points=np.array([[20.0, 20.0]]), labels=np.array([1]))
+    for given in (mask, box):
+        asked.clear()
+        stack = AutomaticStack(lambda n: image, features, {0: {"disc": given}}, "bench")
+        found = prompt_slices(plain, pool.copy(), stack, ["disc"], range(2), SliceMemory(), Control())
+        assert {by for index, by in asked if index == 0} == {plain, prompter.backbone}
+        assert {by for index, by in asked if index == 1} == {prompter.backbone}
+        answer = found.slices["disc"][0]
+        if given is mask:
+            own = segment_slice(plain, plain.encode([image]), mask)
+            np.testing.assert_array_equal(answer.mask, own > 0)
+        else:
+            assert answer.mask[20, 20]
 
 
 def test_an_object_that_no_support_shows_cannot_be_asked_for() -> None:

@@ -13,7 +13,7 @@ import torch
 from AutoPromptSAMLib.errors import ModelError
 from AutoPromptSAMLib.prompters import Request
 from AutoPromptSAMLib.prompters.proxy_prompt.prompter import ProxyPrompter
-from AutoPromptSAMLib.prompters.proxy_prompt.weights import load_network, save_network
+from AutoPromptSAMLib.prompters.proxy_prompt.weights import load_task, save_task
 from AutoPromptSAMLib.prompts import PixelPrompts
 
 from .scenes import TINY, random_backbone, random_sam2_backbone, scene, support, target, tiny_network, tiny_prompter
@@ -95,8 +95,8 @@ def test_clicks_of_the_user_join(sam2, supports, image) -> None:  # type: ignore
 @needs_sam2
 def test_the_learned_map_is_saved(sam2, supports, image, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     prompter = tiny_prompter(sam2, LEARNED)
-    save_network(prompter.network, tmp_path / "task.safetensors", sam2)
-    loaded, _ = load_network(tmp_path / "task.safetensors", sam2)
+    save_task(prompter.network, tmp_path / "task.safetensors", sam2)
+    loaded = load_task(tmp_path / "task.safetensors", sam2).network
     assert torch.equal(loaded.narrow.weight, prompter.network.narrow.weight)
     one, two = (p(image, Request(BOTH, supports)).embedding.memory for p in (prompter, ProxyPrompter(loaded, sam2)))
     torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-3)

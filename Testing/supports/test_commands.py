@@ -17,7 +17,7 @@ from PIL import Image
 from AutoPromptSAMLib import cli
 from AutoPromptSAMLib.backbones import Backbone, load_backbone
 from AutoPromptSAMLib.images import load_segmentation
-from AutoPromptSAMLib.prompters.proxy_prompt.weights import save_network
+from AutoPromptSAMLib.prompters.proxy_prompt.weights import save_task
 from AutoPromptSAMLib.supports import SupportLibrary, SupportSet
 
 from ..conftest import Run
@@ -131,8 +131,8 @@ def test_a_network_of_one_s_own_and_a_result_without_anything(
     """The whole way with a network that has not learned; it must be for the same model."""
     one, target = picture(44, 46), picture(50, 50)
     task, other = tmp_path / "task.safetensors", tmp_path / "other.safetensors"
-    save_network(tiny_network(), task, backbone)
-    save_network(tiny_network(), other, SimpleNamespace(card=backbone.card, fingerprint="another"))  # type: ignore[arg-type]
+    save_task(tiny_network(), task, backbone)
+    save_task(tiny_network(), other, SimpleNamespace(card=backbone.card, fingerprint="another"))  # type: ignore[arg-type]
     output = tmp_path / "found.seg.nrrd"
     shown = ["--support", one.image, one.mask]
     outcome = run("segment", target.image, "-o", output, *shown, "--task", task)
@@ -280,7 +280,7 @@ def test_what_cannot_be_added_makes_no_set(
     one, task = picture(44, 46), tmp_path / "task.safetensors"
     assert run("supports", "add", "eyes", one.image, one.mask, "--task", one.mask).code == 1
     assert json.loads(run("supports", "list", "--json").out)["sets"] == []
-    save_network(tiny_network(), task, backbone)
+    save_task(tiny_network(), task, backbone)
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -301,7 +301,7 @@ def test_a_set_that_does_not_fit_or_was_changed_is_one_sentence(
     run: Run, backbone: Backbone, picture: Callable[[int, int], Files], home: Path, tmp_path: Path
 ) -> None:
     one, target, task = picture(44, 46), picture(50, 50), tmp_path / "task.safetensors"
-    save_network(tiny_network(), task, SimpleNamespace(card=backbone.card, fingerprint="another"))  # type: ignore[arg-type]
+    save_task(tiny_network(), task, SimpleNamespace(card=backbone.card, fingerprint="another"))  # type: ignore[arg-type]
     assert run("supports", "add", "eyes", one.image, one.mask, "--task", task).code == 0
     output = tmp_path / "never.seg.nrrd"
     outcome = run("segment", target.image, "-o", output, "--supports", "eyes")
@@ -324,5 +324,5 @@ def test_a_set_that_does_not_fit_or_was_changed_is_one_sentence(
 
 
 def _fitting(folder: Path, backbone: Backbone) -> Path:
-    save_network(tiny_network(), folder / "fitting.safetensors", backbone)
+    save_task(tiny_network(), folder / "fitting.safetensors", backbone)
     return folder / "fitting.safetensors"

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from AutoPromptSAMLib.backbones.cache import EmbeddingCache
+from AutoPromptSAMLib.backbones.lora import Lora
 from AutoPromptSAMLib.backbones.tensor_file import content_sha256
 from AutoPromptSAMLib.errors import ModelError
-from AutoPromptSAMLib.prompters.proxy_prompt.weights import save_network
+from AutoPromptSAMLib.prompters.proxy_prompt.weights import save_task
 from AutoPromptSAMLib.supports import SupportPair, SupportSet
 from AutoPromptSAMLib.supports import pool as pool_module
 from AutoPromptSAMLib.supports.encode import encode_pairs, most_similar, prompter_for, signature
@@ -65,7 +66,7 @@ def test_padding_beside_an_image_does_not_count() -> None:
 def test_the_network_of_a_set_is_the_one_that_it_learned_with(tmp_path: Path, one_sentence: SentenceCheck) -> None:
     backbone = random_backbone()
     path = tmp_path / "task.safetensors"
-    digest = save_network(tiny_network(), path, backbone)
+    digest = save_task(tiny_network(), path, backbone)
     content = SupportSet("", "s", as_objects(["disc"]), (pair(20, 20),), path)
     prompter, name = prompter_for(backbone, content)
     assert name == digest
@@ -73,6 +74,14 @@ def test_the_network_of_a_set_is_the_one_that_it_learned_with(tmp_path: Path, on
     assert not prompter.copying, "it has learned the task"
     with one_sentence(ModelError, "made for"):
         prompter_for(random_backbone(seed=1), content)
+
+
+def test_a_task_that_changed_the_model_prompts_that_model(tmp_path: Path) -> None:
+    backbone, path = random_backbone(), tmp_path / "task.safetensors"
+    save_task(tiny_network(), path, backbone, None, Lora(backbone).additions())
+    prompter, _ = prompter_for(backbone, SupportSet("", "s", as_objects(["disc"]), (pair(20, 20),), path))
+    assert prompter.backbone is not backbone
+    assert prompter.backbone.features_fingerprint != backbone.features_fingerprint
 
 
 def test_without_a_general_network_it_says_what_to_do(

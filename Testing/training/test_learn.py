@@ -10,11 +10,13 @@ import torch
 
 from AutoPromptSAMLib.backbones import tensor_file
 from AutoPromptSAMLib.errors import Cancelled, ModelError, PromptError, StorageError
-from AutoPromptSAMLib.prompters.proxy_prompt.weights import load_network
+from AutoPromptSAMLib.prompters.proxy_prompt.weights import load_task
 from AutoPromptSAMLib.training import learn as learn_module
+from AutoPromptSAMLib.training import run as run_module
 from AutoPromptSAMLib.training.episodes import Teacher, draw_episode
-from AutoPromptSAMLib.training.learn import learn, schedule
+from AutoPromptSAMLib.training.learn import learn
 from AutoPromptSAMLib.training.losses import coarse_loss
+from AutoPromptSAMLib.training.run import Run, schedule
 from AutoPromptSAMLib.training.settings import Settings
 from AutoPromptSAMLib.training.shots import Example, Shot, View, shots_of
 
@@ -221,7 +223,7 @@ def test_a_full_disk_does_not_end_learning_and_loses_nothing(  # type: ignore[no
     assert again.steps == learned.steps  # nothing was learned anew
     again.save(task, backbone)
     assert task.is_file()
-    monkeypatch.setattr(learn_module, "atomic_path", full)
+    monkeypatch.setattr(run_module, "atomic_path", full)
     on_a_full_disk = learn(backbone, pictures(4, "disc"), ["disc"], QUICK, tiny_network(), None, part)
     assert on_a_full_disk.stopped == "done"
     assert len([record for record in caplog.records if "no room" in record.message]) == 1
@@ -247,7 +249,7 @@ def test_it_stops_when_it_gets_no_better(backbone) -> None:  # type: ignore[no-u
 
 
 def test_a_later_network_that_is_about_as_good_is_kept(backbone) -> None:  # type: ignore[no-untyped-def]
-    run = learn_module.Run(tiny_network(), backbone, QUICK, None, "")
+    run = Run(tiny_network(), backbone, QUICK, None, "")
     kept = []
     for score in (0.5, 0.70, 0.68, 0.69, 0.60):
         run._evaluated(lambda _teacher, score=score: score)
@@ -263,7 +265,8 @@ def test_minutes_end_it(backbone) -> None:  # type: ignore[no-untyped-def]
 def test_what_was_learned_can_be_saved_and_loaded(backbone, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     learned = learn(backbone, pictures(4, "disc"), ["disc"], QUICK, tiny_network())
     learned.save(tmp_path / "disc.safetensors", backbone, {"data": "pictures"})
-    network, header = load_network(tmp_path / "disc.safetensors", backbone)
+    task = load_task(tmp_path / "disc.safetensors", backbone)
+    network, header = task.network, task.header
     assert header.info["objects"] == ["disc"]
     assert header.info["data"] == "pictures"
     assert header.info["settings"]["seed"] == 0
@@ -280,7 +283,16 @@ def test_too_little_to_learn_from_is_said(backbone, one_sentence) -> None:  # ty
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"steps": 0}, {"optimiser": "magic"}, {"learning_rate": 0.0}, {"minutes": -1.0}, {"glances": -1}]
+    "wrong",
+    [
+        {"steps": 0},
+        {"optimiser": "magic"},
+        {"learning_rate": 0.0},
+        {"minutes": -1.0},
+        {"glances": -1},
+        {"lora": -1},
+        {"lora": 4, "averaging": 0.9},
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(wrong, one_sentence) -> None:  # type: ignore[no-untyped-def]
     with one_sentence(PromptError, *(str(value) for value in wrong.values() if isinstance(value, str))):

@@ -25,11 +25,11 @@ def task(model_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
-    from AutoPromptSAMLib.prompters.proxy_prompt.weights import save_network
+    from AutoPromptSAMLib.prompters.proxy_prompt.weights import save_task
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("task") / "task.safetensors"
-    save_network(ProxyPromptNetwork(ProxyPromptConfig.small()), path, load_backbone("lite-medsam", "cpu"))
+    save_task(ProxyPromptNetwork(ProxyPromptConfig.small()), path, load_backbone("lite-medsam", "cpu"))
     return path
 
 

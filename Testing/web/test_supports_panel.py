@@ -305,13 +305,13 @@ def test_learning_shows_its_progress_and_a_picture(opened: WebApp, monkeypatch: 
 
 def test_another_model_ends_learning_and_keeps_the_best_so_far(opened: WebApp, tmp_path: Path) -> None:
     from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
-    from AutoPromptSAMLib.prompters.proxy_prompt.weights import save_network
+    from AutoPromptSAMLib.prompters.proxy_prompt.weights import save_task
 
     chosen = made(opened)
     state = opened.state
     session: Any = opened.need_segmenter().session
     session.task = tmp_path / "task.safetensors"
-    save_network(ProxyPromptNetwork(ProxyPromptConfig.small()), session.task, ThresholdBackbone())
+    save_task(ProxyPromptNetwork(ProxyPromptConfig.small()), session.task, ThresholdBackbone())
     session.pause.clear()
     do(opened, "examples_learn")
     settle(opened, lambda: state.examples_learning is not None and bool(state.examples_learning["preview"]))

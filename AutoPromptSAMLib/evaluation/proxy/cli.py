@@ -33,6 +33,9 @@ def proxy(
         str,
         typer.Option(help="Learning starts from: scratch, or general (the shipped weights)."),
     ] = "scratch",
+    lora: Annotated[
+        bool | None, typer.Option(help="Whether the model itself learns, too; by default it does on a GPU only.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     no_plots: Annotated[bool, typer.Option("--no-plots", help="Tables only.")] = False,
 ) -> None:
@@ -61,7 +64,7 @@ def proxy(
         work.expanded(names(parts)), models, numbers(seeds), names(objects), supports, start == "scratch"
     )
     settings = Settings(
-        weights(models), minutes or None, steps or None, limit, supports, start, device, __version__
+        weights(models), minutes or None, steps or None, limit, supports, start, lora, device, __version__
     )  # fmt: skip
     datasets = find_datasets(data)
     for name in models:

@@ -22,7 +22,8 @@ class Settings:
 
     ``models``: name -> SHA-256 of the weights. ``minutes`` and ``steps`` bound learning (None: as learning has it).
     ``limit``: test images of each run, 0 for all. ``supports``: images that prompt, where the run says nothing else.
-    ``start``: "scratch" or "general", what learning starts from.
+    ``start``: "scratch" or "general", what learning starts from. ``lora``: whether the model itself learns, too
+    (None: as learning has it).
     """
 
     models: Mapping[str, str | None]
@@ -31,6 +32,7 @@ class Settings:
     limit: int = 0
     supports: int = 4
     start: str = "scratch"
+    lora: bool | None = None
     device: str = "auto"
     version: str = ""
 

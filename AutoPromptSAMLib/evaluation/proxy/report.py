@@ -21,6 +21,7 @@ points (or, for models that take boxes only, a box) from one feature of the obje
 `nearest-copy`: every cell takes the label of the most similar cell of the supports; `true-box`: the bare model with
 the tight box around the truth."""
 
+_LORA = {None: "", True: ", with LoRA", False: ", without LoRA"}
 NAMES = {
     "no-map": "no selective map (uniform read-out)",
     "no-colorization": "no colorization (pooled read-out)",
@@ -67,7 +68,8 @@ def markdown(content: Mapping[str, Any], pictures: Mapping[str, str] | None = No
         f"`{content['command']}`",
         "",
         f"Seeds {', '.join(map(str, seeds)) or 'none'}; test images of a run: {settings['limit'] or 'all'}; learning "
-        f"at most {' and '.join(bounds) or 'as long as it does by default'}, from {settings['start']}. Machine: "
+        f"at most {' and '.join(bounds) or 'as long as it does by default'}, from {settings['start']}"
+        f"{_LORA[settings.get('lora')]}. Machine: "
         f"{machine['cpu']}, {machine['cores']} cores{', ' + machine['gpu'] if machine.get('gpu') else ''}, "
         f"{machine['system']}.",
         "",

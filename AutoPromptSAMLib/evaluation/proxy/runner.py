@@ -49,7 +49,7 @@ SLOT = "the object"  # what an object is called when it is asked for apart, whic
 
 
 class Saved(Protocol):
-    """What learning returns: ``training.learn.Learned`` is one."""
+    """What learning returns: ``training.run.Learned`` is one."""
 
     def save(self, path: Path, backbone: Backbone, info: Mapping[str, Any] | None = None) -> str:
         """Write the task file."""
@@ -57,6 +57,7 @@ class Saved(Protocol):
 
 # (backbone, examples, objects, run, settings, start, say, checkpoint) -> what was learned; seams for tests.
 Learn = Callable[..., Saved]
+_Task = tuple["ProxyPromptNetwork", "Backbone"]  # a network, and the model that it prompts
 General = Callable[["Backbone"], "ProxyPromptNetwork | None"]
 
 
@@ -78,11 +79,12 @@ def learn_task(
     checkpoint: Path,
 ) -> Saved:
     """Learn with the defaults of ``training.learn``, but for the seed and what ``settings`` say about time."""
+    from AutoPromptSAMLib.backbones.lora import rank_for
     from AutoPromptSAMLib.loops.job import Control
     from AutoPromptSAMLib.training.learn import learn
     from AutoPromptSAMLib.training.settings import Settings as LearnSettings
 
-    chosen = LearnSettings(seed=seed)
+    chosen = LearnSettings(seed=seed, lora=rank_for(backbone, settings.lora))
     if settings.minutes is not None:
         chosen = replace(chosen, minutes=settings.minutes)
     if settings.steps is not None:
@@ -179,7 +181,7 @@ class Bench:
         self._datasets = {(dataset.name, n >= len(plan.datasets)): dataset for n, dataset in enumerate(sets)}
         self._backbones: dict[str, Backbone] = {}
         self._draw: tuple[Any, Draw] | None = None
-        self._network: tuple[Run, ProxyPromptNetwork, dict[str, Any]] | None = None
+        self._task: tuple[Run, _Task, dict[str, Any]] | None = None
         self._general: tuple[ProxyPromptNetwork, dict[str, Any]] | None = None
 
     def measure(self, work: Work, say: Callable[[str], None] = lambda text: None) -> Record:
@@ -201,9 +203,9 @@ class Bench:
             return known
         backbone = self._backbone(run.model)
         draw = self._drawn(run, dataset)
-        network, learned = self._network_of(run, draw, backbone, dataset, say) if "proxy" in left else (None, {})
+        task, learned = self._task_of(run, draw, backbone, dataset, say) if "proxy" in left else (None, {})
         say("finding")
-        record = self._find(run, left, backbone, network, draw)
+        record = self._find(run, left, backbone, task, draw)
         if known is not None:
             if list(known.images) != list(record.images):
                 raise BenchError(f"The test images of {run.dataset} changed; choose another folder with --out.")
@@ -222,14 +224,15 @@ class Bench:
         run: Run,
         names: Sequence[str],
         backbone: Backbone,
-        network: ProxyPromptNetwork | None,
+        task: _Task | None,
         draw: Draw,
     ) -> Record:
         shots = draw.shots[slice(*run.supports)]
-        supports = [self._support(backbone, shot) for shot in shots]
         finders = {}
-        for name in names:
-            made = contender(name, backbone, network, copying=run.variant == GENERAL)
+        asked_of = {name: task[1] if name == "proxy" and task is not None else backbone for name in names}
+        for name, by in asked_of.items():
+            supports = [self._support(by, shot) for shot in shots]
+            made = contender(name, by, task and task[0], copying=run.variant == GENERAL)
             if run.variant == APART:
                 for asked in run.objects:
                     finders[name, asked] = made.prepare([_only(each, asked) for each in supports], (SLOT,))
@@ -240,8 +243,9 @@ class Bench:
         images = []
         for example in draw.tests():
             images.append(example.name)
-            target = Target(self._cache.get_or_encode(backbone, example.image), example.image, example.masks)
             for (name, asked), find in finders.items():
+                features = self._cache.get_or_encode(asked_of[name], example.image)
+                target = Target(features, example.image, example.masks)
                 started = time.perf_counter()
                 masks = find(target)
                 seconds[name].append(time.perf_counter() - started)
@@ -257,25 +261,26 @@ class Bench:
         medians = {name: statistics.median(values) for name, values in seconds.items()}
         return Record(run, images, scores, medians)
 
-    def _network_of(
+    def _task_of(
         self, run: Run, draw: Draw, backbone: Backbone, dataset: Dataset, say: Callable[[str], None]
-    ) -> tuple[ProxyPromptNetwork, dict[str, Any]]:
+    ) -> tuple[_Task, dict[str, Any]]:
         """The network of a run, learned when there is none yet, and what is known of its learning."""
-        from AutoPromptSAMLib.prompters.proxy_prompt.weights import load_network
+        from AutoPromptSAMLib.prompters.proxy_prompt.weights import load_task
 
-        if self._network is not None and self._network[0] == run.task:
-            return self._network[1], self._network[2]
+        if self._task is not None and self._task[0] == run.task:
+            return self._task[1], self._task[2]
         learned: dict[str, Any] = {}
         if run.variant == GENERAL:
             network, learned = self._shipped(backbone)
+            found = network, backbone
         else:
             path = self.folder.task(run.task)
             if not path.is_file():
                 self._learn(run, draw, backbone, dataset, path, say)
-            network, header = load_network(path, backbone)
-            learned = dict(header.info)
-        self._network = (run.task, network, learned)
-        return network, learned
+            task = load_task(path, backbone)
+            found, learned = (task.network, task.backbone), dict(task.header.info)
+        self._task = (run.task, found, learned)
+        return found, learned
 
     def _learn(
         self, run: Run, draw: Draw, backbone: Backbone, dataset: Dataset, path: Path, say: Callable[[str], None]
@@ -327,7 +332,7 @@ class Bench:
     def _backbone(self, model: str) -> Backbone:
         if model not in self._backbones:
             self._backbones.clear()  # one at a time in memory
-            self._network = self._general = None
+            self._task = self._general = None
             self._backbones[model] = self._plan.load(model, self._plan.settings.device)
             self.engines[model] = self._backbones[model].engine
         return self._backbones[model]

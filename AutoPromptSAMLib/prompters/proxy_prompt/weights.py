@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from AutoPromptSAMLib.backbones.base import Backbone
 from AutoPromptSAMLib.backbones.checkpoint import load_strict
+from AutoPromptSAMLib.backbones.lora import with_additions
 from AutoPromptSAMLib.backbones.tensor_file import (
     Header,
     header_for,
@@ -24,26 +26,49 @@ from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork, 
 from AutoPromptSAMLib.zoo.card import cards_folder
 
 KIND = "Proxy Prompt task"
+_ADDED = "added to the model."  # before the names of additions
 
 
-def save_network(
-    network: ProxyPromptNetwork, path: Path, backbone: Backbone, info: Mapping[str, Any] | None = None
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A network that has learned a task, and the model that it prompts.
+
+    ``backbone`` is the model itself, or a model of its own with what the task added to that (``additions`` as
+    ``Lora.additions``, empty for none).
+    """
+
+    network: ProxyPromptNetwork
+    backbone: Backbone
+    header: Header
+    additions: Mapping[str, torch.Tensor]
+
+
+def save_task(
+    network: ProxyPromptNetwork,
+    path: Path,
+    backbone: Backbone,
+    info: Mapping[str, Any] | None = None,
+    additions: Mapping[str, torch.Tensor] | None = None,
 ) -> str:
     """Write network, configuration and ``info`` (plain values: objects, data, figures, ...); returns the sha256.
 
-    Raises StorageError when the file cannot be written.
+    ``backbone`` is the plain one, ``additions`` what was learned in it. Raises StorageError when the file cannot be
+    written.
     """
-    return write_tensors(path, header_for(backbone, KIND, network.config.to_dict(), info), network.state_dict())
+    added = {_ADDED + name: tensor for name, tensor in (additions or {}).items()}
+    header = header_for(backbone, KIND, network.config.to_dict(), info)
+    return write_tensors(path, header, network.state_dict() | added)
 
 
-def load_network(path: Path, backbone: Backbone) -> tuple[ProxyPromptNetwork, Header]:
-    """The network, ready to prompt on the backbone's device, and what the file says.
+def load_task(path: Path, backbone: Backbone) -> Task:
+    """The task, ready to prompt on the backbone's device.
 
     Raises ModelError when the file is missing, damaged, something else, or made for another backbone.
     """
-    network, header = _read(path)
+    network, header, additions = _read(path)
     require_backbone(header, path, backbone)
-    return network.eval().to(backbone.device), header
+    prompted = with_additions(backbone, additions) if additions else backbone
+    return Task(network.eval().to(backbone.device), prompted, header, additions)
 
 
 def load_start(path: Path, backbone: Backbone) -> ProxyPromptNetwork:
@@ -52,7 +77,7 @@ def load_start(path: Path, backbone: Backbone) -> ProxyPromptNetwork:
     Blocks that it lacks are added, and change nothing until they are trained. Raises ModelError when the file is
     missing, damaged or something else, or its network prompts in another way.
     """
-    network, header = _read(path)
+    network, header, _ = _read(path)
     network = grown(network)
     if network.config != ProxyPromptConfig.small(memory=backbone.capabilities.memory):
         raise ModelError(
@@ -62,12 +87,13 @@ def load_start(path: Path, backbone: Backbone) -> ProxyPromptNetwork:
     return network
 
 
-def _read(path: Path) -> tuple[ProxyPromptNetwork, Header]:
+def _read(path: Path) -> tuple[ProxyPromptNetwork, Header, dict[str, torch.Tensor]]:
     header, tensors = read_tensors(path, KIND)
+    additions = {name.removeprefix(_ADDED): tensors.pop(name) for name in list(tensors) if name.startswith(_ADDED)}
     with torch.device("meta"):
         network = ProxyPromptNetwork(ProxyPromptConfig.from_dict(header.config))
     load_strict(network, tensors, path.name)
-    return network, header
+    return network, header, additions
 
 
 def is_for(path: Path, backbone: Backbone) -> bool:
@@ -89,4 +115,4 @@ def general_network(backbone: Backbone) -> ProxyPromptNetwork | None:
     Raises ModelError when they are damaged or the model's own weights are others than those they were made for.
     """
     path = general_path(backbone)
-    return load_network(path, backbone)[0] if path.is_file() else None
+    return load_task(path, backbone).network if path.is_file() else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from AutoPromptSAMLib.backbones import Backbone, Decoded, Features, Frame, PromptEmbedding
 from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
-from AutoPromptSAMLib.prompters.proxy_prompt.weights import save_network
+from AutoPromptSAMLib.prompters.proxy_prompt.weights import save_task
 from AutoPromptSAMLib.prompts import PixelPrompts
 from AutoPromptSAMLib.zoo import get_card
 from AutoPromptSAMLib.zoo.card import Capabilities
@@ -46,8 +46,9 @@ def make_pictures(folder: Path, count: int = 19, each: int = 1, use: str = "eval
 class Teacher:
     """In place of learning: notes what it is given and hands out untrained networks; may stop at the n-th."""
 
-    def __init__(self, stop_at: int | None = None) -> None:
+    def __init__(self, stop_at: int | None = None, additions: Mapping[str, torch.Tensor] | None = None) -> None:
         self.calls: list[dict[str, Any]] = []
+        self.additions = additions or {}
         self.stop_at = stop_at
 
     def __call__(
@@ -65,17 +66,17 @@ class Teacher:
             raise KeyboardInterrupt
         names = [example.name for example in examples]
         self.calls.append({"names": names, "objects": tuple(objects), "seed": seed, "start": start})
-        return Untrained(tiny_network(seed))
+        return Untrained(tiny_network(seed), self.additions)
 
 
 class Untrained:
     """A network as learning returns it."""
 
-    def __init__(self, network: ProxyPromptNetwork) -> None:
-        self.network = network
+    def __init__(self, network: ProxyPromptNetwork, additions: Mapping[str, torch.Tensor]) -> None:
+        self.network, self.additions = network, additions
 
     def save(self, path: Path, backbone: Backbone, info: Any = None) -> str:
-        return save_network(self.network, path, backbone, {"seconds": 90.0, **info})
+        return save_task(self.network, path, backbone, {"seconds": 90.0, **info}, self.additions)
 
 
 class Brightness:

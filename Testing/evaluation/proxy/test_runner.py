@@ -12,11 +12,13 @@ import torch
 from typer.testing import CliRunner
 
 from AutoPromptSAMLib import cli
+from AutoPromptSAMLib.backbones import Backbone
+from AutoPromptSAMLib.backbones.lora import Lora
 from AutoPromptSAMLib.datasets import find_datasets
 from AutoPromptSAMLib.evaluation.commands import numbers
 from AutoPromptSAMLib.evaluation.page import write_page
-from AutoPromptSAMLib.evaluation.proxy import cost, parts
-from AutoPromptSAMLib.evaluation.proxy.contenders import CONTENDERS
+from AutoPromptSAMLib.evaluation.proxy import cost, parts, runner
+from AutoPromptSAMLib.evaluation.proxy.contenders import CONTENDERS, Contender, contender
 from AutoPromptSAMLib.evaluation.proxy.parts import Asked, expanded, work_of
 from AutoPromptSAMLib.evaluation.proxy.records import Folder, Record, Run, Settings
 from AutoPromptSAMLib.evaluation.proxy.report import publish
@@ -70,6 +72,22 @@ def test_shots_measure_all_contenders_on_images_of_other_patients(plan: MakePlan
     assert not set(teacher.calls[0]["names"]) & set(record.images)
     assert record.learned["shots"] == teacher.calls[0]["names"]
     assert record.run.supports == (0, 4)
+
+
+def test_a_task_that_changed_the_model_is_asked_of_that_model(plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    lora = Lora(random_backbone())
+    asked: dict[str, str] = {}
+
+    def noted(name: str, backbone: Backbone, *given: object, **more: bool) -> Contender:
+        asked[name] = backbone.features_fingerprint
+        return contender(name, backbone, *given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(runner, "contender", noted)
+    (record,) = run(plan(Teacher(additions=lora.additions()), "shots")).records
+    plain = lora.plain.features_fingerprint
+    assert asked.pop("proxy").startswith(f"{plain}/lora-")
+    assert set(asked.values()) == {plain}
+    assert len(record.values("proxy", "disc")) == 2
 
 
 def test_nothing_is_measured_twice_and_more_is_added(plan: MakePlan, tmp_path: Path) -> None:
