@@ -19,6 +19,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from AutoPromptSAMLib.backbones import Backbone, load_backbone
+from AutoPromptSAMLib.backbones.llvm import settle_triton
 from AutoPromptSAMLib.errors import AutoPromptSAMError, DownloadError
 from AutoPromptSAMLib.geometry import Crop, VolumeGeometry
 from AutoPromptSAMLib.prompts import Box, Doodle, MaskPrompt, Point, Prompt, Source
@@ -37,6 +38,8 @@ class Outcome(NamedTuple):
 
 
 Run = Callable[..., Outcome]
+
+settle_triton()  # before any test draws
 
 # No verdict may depend on how busy the machine is.
 settings.register_profile("patient", deadline=None)

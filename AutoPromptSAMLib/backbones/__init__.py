@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from AutoPromptSAMLib.backbones.base import Backbone, Decoded, Features, Frame, PromptEmbedding
+from AutoPromptSAMLib.backbones.llvm import settle_triton
 from AutoPromptSAMLib.errors import ModelError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def load_backbone(
         path, sha256 = Path(weights), None
         if not path.is_file():
             raise ModelError(f"There are no weights of {card.name} at {path}; give the path of a checkpoint.")
+    settle_triton()
     try:
         from AutoPromptSAMLib.backbones.build import build_backbone
     except ImportError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 from collections.abc import Callable, Coroutine, Sequence
@@ -15,6 +14,7 @@ from trame.widgets import html
 from trame_slicer.core import SlicerApp
 from vtkmodules.vtkCommonCore import vtkObject
 
+from AutoPromptSAMLib.backbones.llvm import settle_triton
 from AutoPromptSAMLib.errors import AutoPromptSAMError, ImageError
 from AutoPromptSAMLib.files.downloads import Downloads
 from AutoPromptSAMLib.files.folders import AllowedFolders
@@ -60,7 +60,7 @@ class WebApp:
     """The page of one server. All methods run on the server's event loop; ``call`` brings work there from others."""
 
     def __init__(self, server: Any, home: Path, device: str = "auto", folders: Sequence[Path] = ()) -> None:
-        _load_triton()
+        settle_triton()
         server.client_type = "vue3"
         self.server, self.state, self.device = server, server.state, device
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -330,9 +330,3 @@ class WebApp:
         needed = [Path(source) for source in sources if source is not None]
         self.exporting.downloads.remove_expired()
         self.spawn(asyncio.to_thread(self.opening.uploads.remove_unused, needed))
-
-
-def _load_triton() -> None:
-    """Triton and the software renderer (Mesa) both bring an LLVM: the process dies when Triton's is loaded second."""
-    with contextlib.suppress(ImportError):
-        import triton  # type: ignore[import-untyped]  # noqa: F401

@@ -17,6 +17,8 @@ from typing import Any
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 from PySide6 import QtCore, QtWidgets
 
+from AutoPromptSAMLib.backbones.llvm import settle_triton
+
 from . import dialogs, facts, installing, signals, slice_views
 from .application import LOGICS, Application, CoreIO, Module, ModuleManager, Modules
 from .ctk_widgets import BEHAVIOURS as CTK
@@ -67,8 +69,7 @@ class _Named(types.ModuleType):
 @functools.cache
 def application() -> Application:
     """The process's one application."""
-    with contextlib.suppress(ImportError):  # Triton's LLVM has to be loaded before Mesa's
-        import triton  # noqa: F401
+    settle_triton()
     qt_and_ctk()
     QtCore.qInstallMessageHandler(_on_message)
     app = Application([])
