@@ -40,6 +40,7 @@ class SceneState:
 
     ``prompts``: those of its segments, by segment id. ``settings``: anything that JSON can hold. The nodes are None
     once they were removed from the scene. ``painted``: what counts as painted (``InteractiveSegmenter.painted``).
+    ``damage``: a sentence where prompts, settings and what was painted could not be read; they are empty then.
     """
 
     prompts: PromptFile
@@ -47,6 +48,7 @@ class SceneState:
     volume_node: slicer.vtkMRMLVolumeNode | None = None
     segmentation_node: slicer.vtkMRMLSegmentationNode | None = None
     painted: PromptFile | None = None
+    damage: str | None = None
 
 
 def store_state(scene: slicer.vtkMRMLScene, state: SceneState) -> slicer.vtkMRMLTextNode:
@@ -68,17 +70,17 @@ def store_state(scene: slicer.vtkMRMLScene, state: SceneState) -> slicer.vtkMRML
 
 
 def restore_states(scene: slicer.vtkMRMLScene) -> list[SceneState]:
-    """All that ``store_state`` put into a scene, in the order of its nodes.
-
-    Raises PromptError when a text node was damaged or comes from another version.
-    """
+    """All that ``store_state`` put into a scene, in the order of its nodes, damaged ones included."""
     return [_read(node) for node in _text_nodes(scene)]
 
 
 def restore_state(scene: slicer.vtkMRMLScene, segmentation_node: slicer.vtkMRMLSegmentationNode) -> SceneState | None:
     """What ``store_state`` put into a scene for one segmentation, None for nothing; PromptError when it is damaged."""
     node = _text_node_of(scene, segmentation_node)
-    return None if node is None else _read(node)
+    state = None if node is None else _read(node)
+    if state is not None and state.damage is not None:
+        raise PromptError(state.damage)
+    return state
 
 
 def forget_states(scene: slicer.vtkMRMLScene) -> None:
@@ -165,6 +167,7 @@ def _text_node_of(scene: slicer.vtkMRMLScene, segmentation_node: Any) -> slicer.
 
 
 def _read(node: slicer.vtkMRMLTextNode) -> SceneState:
+    nodes = node.GetNodeReference(VOLUME), node.GetNodeReference(SEGMENTATION)
     try:
         data = json.loads(node.GetText() or "")
         check_keys(data, {"schema", "prompts", "settings"}, "the text")
@@ -178,8 +181,9 @@ def _read(node: slicer.vtkMRMLTextNode) -> SceneState:
         painted = None if painted is None else PromptFile.from_json(painted)
     except (ValueError, RecursionError, PromptError) as error:
         detail = str(error).rstrip(".") if isinstance(error, PromptError) else "it is not JSON"
-        raise PromptError(
-            f'The prompts that the scene keeps in "{node.GetName()}" cannot be read ({detail}); remove that node to '
-            "go on without them."
-        ) from None
-    return SceneState(prompts, settings, node.GetNodeReference(VOLUME), node.GetNodeReference(SEGMENTATION), painted)
+        said = (
+            f'The prompts that the scene keeps in "{node.GetName()}" cannot be read ({detail}); image and segments '
+            "are there without them."
+        )
+        return SceneState(PromptFile({}), {}, *nodes, damage=said)
+    return SceneState(prompts, settings, *nodes, painted)

@@ -23,7 +23,8 @@ DATA = ("vtkMRMLDisplayableNode", "vtkMRMLTextNode")  # no views, and nothing th
 class OpenedScene:
     """What a scene file brought: an image and its segmentation, ``others``, and ``prompts`` by segment id.
 
-    ``painted``: what counts as painted (``InteractiveSegmenter.painted``).
+    ``painted``: what counts as painted (``InteractiveSegmenter.painted``). ``damage``: a sentence where prompts could
+    not be read.
     """
 
     volume_node: slicer.vtkMRMLVolumeNode
@@ -31,14 +32,15 @@ class OpenedScene:
     others: Sequence[slicer.vtkMRMLNode]
     prompts: PromptFile | None
     painted: PromptFile | None = None
+    damage: str | None = None
 
 
 def read_scene(scene: slicer.vtkMRMLScene, path: str | os.PathLike[str]) -> OpenedScene:
     """Read a .mrb file beside what is in a scene; one without segmentation gets an empty one.
 
     Prompts that the file keeps for its image are handed over; the nodes that held and showed them are not. Raises
-    StorageError when the file cannot be read, ImageError without an image, GeometryError for one that is sheared,
-    PromptError when prompts were damaged; what the file brought is then taken out again.
+    StorageError when the file cannot be read, ImageError without an image, GeometryError for one that is sheared;
+    what the file brought is then taken out again.
     """
     path = Path(path)
     before, new = set(_nodes(scene)), list[Any]()
@@ -64,7 +66,7 @@ def read_scene(scene: slicer.vtkMRMLScene, path: str | os.PathLike[str]) -> Open
     others = [node for node in new if node.GetScene() is not None and node not in (volume, segmentation)]
     if state is None:
         return OpenedScene(volume, segmentation, others, None)
-    return OpenedScene(volume, segmentation, others, state.prompts, state.painted)
+    return OpenedScene(volume, segmentation, others, state.prompts, state.painted, state.damage)
 
 
 def _first(nodes: Iterable[Any], kind: str) -> Any:

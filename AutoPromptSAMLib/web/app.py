@@ -228,7 +228,8 @@ class WebApp:
         self.review.disconnect()
         self.keeping.keeper.disconnect()
         if self._connection is not None:
-            self._connection.close().close(cancel=True)
+            session = self._connection.close()
+            self.spawn(asyncio.to_thread(session.close, cancel=True))  # it ends with the step that it is at
         self._connection = None
         self.state.tools_ready = False
 

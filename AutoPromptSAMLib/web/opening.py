@@ -180,6 +180,8 @@ class Opening(Panel):
         found = read_scene(self.app.slicer_app.scene, path)  # what is open stays open until there is something to show
         self.app.close_image(None)
         self.app.show_nodes(found.volume_node, found.segmentation_node, found.others, found.prompts, found.painted)
+        if found.damage is not None:
+            self.app.say(found.damage, "warning")
 
     async def _loading(self, text: str, load: Callable[[], Any], show: Callable[[Any], None]) -> None:
         """``load``, one at a time."""

@@ -15,7 +15,14 @@ import vtk
 from AutoPromptSAMLib.errors import PromptError, StorageError
 from AutoPromptSAMLib.geometry import Crop, VolumeGeometry
 from AutoPromptSAMLib.mrml.markups import nodes_from_prompts, prompts_from_nodes
-from AutoPromptSAMLib.mrml.persistence import SceneState, open_scene, restore_states, save_scene, store_state
+from AutoPromptSAMLib.mrml.persistence import (
+    SceneState,
+    open_scene,
+    restore_state,
+    restore_states,
+    save_scene,
+    store_state,
+)
 from AutoPromptSAMLib.mrml.scene import create_scene
 from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
 from AutoPromptSAMLib.mrml.volumes import geometry_from_node, volume_from_node
@@ -195,8 +202,12 @@ def test_damaged_text_is_one_sentence(scene: Any, writer: SegmentWriter, damage:
     damaged = damage(node.GetText())
     assert damaged != node.GetText()
     node.SetText(damaged)
-    with pytest.raises(PromptError, match=r'"AutoPromptSAM prompts" cannot be read \(.*\); remove that node .*\.$'):
-        restore_states(scene)
+    with pytest.raises(PromptError, match=r'"AutoPromptSAM prompts" cannot be read \(.*\); image and segments .*\.$'):
+        restore_state(scene, writer.segmentation_node)
+    (state,) = restore_states(scene)
+    assert state.damage is not None
+    assert state.segmentation_node is writer.segmentation_node
+    assert not state.prompts.objects
 
 
 def test_other_text_nodes_are_left_alone(scene: Any) -> None:

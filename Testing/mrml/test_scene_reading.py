@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from AutoPromptSAMLib.errors import AutoPromptSAMError, ImageError, PromptError, StorageError
+from AutoPromptSAMLib.errors import AutoPromptSAMError, ImageError, StorageError
 from AutoPromptSAMLib.geometry import Crop
 from AutoPromptSAMLib.mrml.exports import export
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
@@ -73,18 +73,29 @@ def test_what_cannot_be_opened_leaves_nothing(scene: Any, desk: Desk, written: P
     with create_scene() as context:
         context.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Landmark")
         save_scene(context.scene, tmp_path / "no image.mrb")
-    damaged = next(node for node in scene.GetNodesByClass("vtkMRMLTextNode") if "schema" in (node.GetText() or ""))
-    damaged.SetText("torn")
-    save_scene(scene, tmp_path / "damaged.mrb")
     (tmp_path / "no scene.mrb").write_bytes(b"x")
     with create_scene() as context:
         volume_to_node(oblique_volume(), context.scene, "open already")
         assert data(context.scene) == 1
-        for name, kind in (("no image", ImageError), ("damaged", PromptError), ("no scene", StorageError)):
+        for name, kind in (("no image", ImageError), ("no scene", StorageError)):
             with pytest.raises(AutoPromptSAMError) as caught:
                 read_scene(context.scene, tmp_path / f"{name}.mrb")
             assert isinstance(caught.value, kind)
             assert data(context.scene) == 1
+
+
+def test_damaged_prompts_cost_no_image_and_no_segments(scene: Any, desk: Desk, written: Path, tmp_path: Path) -> None:
+    damaged = next(node for node in scene.GetNodesByClass("vtkMRMLTextNode") if "schema" in (node.GetText() or ""))
+    damaged.SetText("torn")
+    save_scene(scene, tmp_path / "damaged.mrb")
+    with create_scene() as context:
+        found = read_scene(context.scene, tmp_path / "damaged.mrb")
+        assert np.array_equal(volume_from_node(found.volume_node).array, desk.volume.array)
+        assert found.segmentation_node.GetSegmentation().GetNthSegment(0).GetName() == "liver"
+        assert found.damage is not None
+        assert "cannot be read" in found.damage
+        assert found.prompts is not None
+        assert not found.prompts.objects
 
 
 def test_the_prompts_of_what_is_open_stay(scene: Any, writer: SegmentWriter, written: Path) -> None:
