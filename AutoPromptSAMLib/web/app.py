@@ -228,8 +228,8 @@ class WebApp:
         self.review.disconnect()
         self.keeping.keeper.disconnect()
         if self._connection is not None:
-            session = self._connection.close()
-            self.spawn(asyncio.to_thread(session.close, cancel=True))  # it ends with the step that it is at
+            # Waits for the step that learning is at: what was learned is shown with the next image or model.
+            self._connection.close().close(cancel=True)
         self._connection = None
         self.state.tools_ready = False
 
