@@ -32,7 +32,8 @@ def test_what_the_desktop_imports_is_installed():
     """Every package that a module below the command line imports at all is in the list, in Slicer or optional."""
     commands = {"cli", "console", "command_prompts", "demo", "doctor", "evaluation", "picture", "server", "web"}
     slicers = {"SimpleITK", "packaging", "slicer", "vtk", "vtkmodules"}
-    optional = {"sam2", "hydra", "omegaconf", "peft", "mamba_ssm", "monai"}  # asked for by name when they are needed
+    # Asked for by name when they are needed.
+    optional = {"sam2", "hydra", "omegaconf", "peft", "mamba_ssm", "monai", "triton"}
     ours = {requirement.module for requirement in REQUIREMENTS}
     known = ours | slicers | optional | set(sys.stdlib_module_names) | {"AutoPromptSAMLib"}
     unknown = set()
