@@ -80,18 +80,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--object", required=True)
-    parser.add_argument("--task", type=Path, help="what `bench proxy --parts shots --seeds 0` learned")
+    parser.add_argument("--task", type=Path, help="what `bench proxy --parts shots` learned")
+    parser.add_argument("--seed", type=int, default=0, help="that of the task")
     parser.add_argument("--model", default="lite-medsam")
     parser.add_argument("--limit", type=int, default=20, help="test images, or volumes")
     parser.add_argument("--steps", type=int, default=300, help="of the head")
     given = parser.parse_args()
     dataset = next(each for each in find_datasets(given.data) if given.object in dict(each.objects.named))
-    draw = Draw(dataset, (given.object,), 0, MOST_SHOTS, given.limit, examples_of_pair)
+    draw = Draw(dataset, (given.object,), given.seed, MOST_SHOTS, given.limit, examples_of_pair)
     backbone, cache = load_backbone(given.model), EmbeddingCache(home() / "embeddings", memory_bytes=0)
-    shots = shots_of(backbone, draw.shots, [given.object], SIZE, VIEWS, 0, cache=cache)
+    task = None if given.task is None else load_task(given.task, backbone)
+    if task is not None:
+        backbone = task.backbone  # with LoRA, the features are those that were learned
+    shots = shots_of(backbone, draw.shots, [given.object], SIZE, VIEWS, given.seed, cache=cache)
     tests = shots_of(backbone, list(draw.tests()), [given.object], SIZE, 1, 0, cache=cache)
-    if given.task is not None:
-        teacher = Teacher(load_task(given.task, backbone).network, backbone)
+    if task is not None:
+        teacher = Teacher(task.network, backbone)
         print(f"learned from: {stages(teacher, shots[:SUPPORTS], shots[SUPPORTS:])}")
         print(f"others:       {stages(teacher, shots[:SUPPORTS], tests)}")
     print(f"a head alone: {head(shots, tests, given.steps):.3f} on others")
