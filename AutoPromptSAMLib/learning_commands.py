@@ -104,7 +104,7 @@ def learn(
     start = None if from_scratch else general_network(backbone)
     settings = Settings(minutes=minutes, steps=steps, seed=seed, lora=rank_for(backbone, lora))
     if settings.lora and backbone.device.type == "cpu":
-        text = "With LoRA all images of a step are encoded anew, which takes about half a minute a step on the CPU."
+        text = "With LoRA all images of a step are encoded anew: on the CPU it takes about nine times as long."
         console.print(text, style="yellow", soft_wrap=True)
     if paper:
         settings = replace(settings, optimiser="sgd", learning_rate=0.01, dice_only=True, glances=0)

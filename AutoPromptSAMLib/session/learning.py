@@ -62,6 +62,9 @@ def learn_from(
 ) -> LearningResult:
     """Learn to find the set's objects from its pairs; starts from its task with this model, or the general weights.
 
+    With a GPU that has room for it, the model itself learns too (``backbones.lora``). A task in which it did is gone
+    on from only where it can again.
+
     The file is written into ``folder``; there also is the state of a run that was killed, from which the next one goes
     on. Raises PromptError for too few pairs, Cancelled before anything was learned.
     """
@@ -98,12 +101,14 @@ def learn_from(
         )  # fmt: skip
 
     settings = Settings(minutes=minutes, lora=rank)
+    learned = None
     try:
         learned = learn_with(settings)
     except GpuMemoryError as error:
         if not rank:
             raise
         logger.warning("The model itself stays as it is: %s", error)
+    if learned is None:  # not while the error is handled: it holds on to all that filled the memory
         start, additions = general_network(backbone) if additions else start, {}
         learned = learn_with(replace(settings, lora=0))
     learned.save(task, backbone, {"supports": len(examples)})

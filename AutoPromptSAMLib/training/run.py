@@ -192,10 +192,10 @@ class Run:
         try:
             loss = self.teacher.loss(episode, self.settings.dice_only)
             loss.backward()
-        except torch.OutOfMemoryError as error:
+        except torch.cuda.OutOfMemoryError as error:
             raise GpuMemoryError(
-                "The GPU has too little memory for this model to learn; "
-                + ("learn without LoRA (--no-lora)." if self._lora is not None else "choose a smaller one.")
+                "The GPU has too little memory to learn with this model; "
+                + ("choose a smaller one." if self._lora is None else "learn without LoRA (--no-lora).")
             ) from error
         torch.nn.utils.clip_grad_norm_(self._parameters, _GRADIENT_NORM)
         self._optimiser.step()

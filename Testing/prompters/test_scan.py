@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
 import pytest
 import torch
 
@@ -32,6 +36,17 @@ def results(function, made: list[torch.Tensor], *more: str) -> list[torch.Tensor
     y = function(*made, *more)
     weights = torch.linspace(-1, 1, y.numel(), device=y.device).reshape(y.shape)
     return [y, *torch.autograd.grad((y * weights).sum(), made)]
+
+
+def test_kernels_need_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {name: ModuleType(name) for name in ("mamba_ssm", "triton")}
+    for name, module in there.items():
+        module.__spec__ = ModuleSpec(name, None)
+        monkeypatch.setitem(sys.modules, name, module)
+    has_kernels = scan._has_kernels.__wrapped__  # what it found once it does not look for again
+    assert has_kernels()
+    monkeypatch.setitem(sys.modules, "triton", None)
+    assert not has_kernels()
 
 
 @pytest.mark.parametrize("implementation", ["in-order", "parallel"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -90,7 +91,8 @@ def test_a_gpu_that_is_too_small_learns_without_changing_the_model(  # type: ign
 
     def full(self: Teacher, *given: object) -> torch.Tensor:
         if self.backbone is not backbone:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        assert sys.exc_info()[0] is None, "the error still holds what filled the memory"
         return loss(self, *given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(lora, "rank_for", lambda backbone: 2)

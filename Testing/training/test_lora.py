@@ -106,7 +106,7 @@ def test_learning_starts_from_what_the_task_added_before() -> None:
 
 def test_a_small_gpu_is_told(monkeypatch: pytest.MonkeyPatch, one_sentence) -> None:  # type: ignore[no-untyped-def]
     def full(self: Teacher, *_: object) -> torch.Tensor:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Teacher, "loss", full)
     with one_sentence(GpuMemoryError, "too little memory", "--no-lora"):

@@ -88,6 +88,20 @@ def test_what_is_no_scene_leaves_the_open_image_as_it_is(desk: Desk, tmp_path: P
     assert np.array_equal(mask, block())
 
 
+def test_a_scene_whose_prompts_are_damaged_comes_with_image_and_segments(desk: Desk, tmp_path: Path) -> None:
+    shown = with_segment(desk, tmp_path)
+    torn = tmp_path / "torn.mrb"
+    with ZipFile(save(desk, tmp_path, "mrb")) as whole, ZipFile(torn, "w") as archive:
+        for name in whole.namelist():
+            archive.writestr(name, whole.read(name).replace(b"autopromptsam-scene/1", b"autopromptsam-scene/9"))
+    desk.bring(torn)
+    assert "image and segments are there without them" in desk.told("cannot be read")
+    expect(desk.get("image-name")).to_have_text(shown)
+    desk.wait_image()
+    (mask,) = masks(desk, tmp_path).values()
+    assert np.array_equal(mask, block())
+
+
 def test_scenes_of_two_images_come_back_each_with_its_own(desk: Desk, tmp_path: Path) -> None:
     shown = with_segment(desk, tmp_path)
     layouts = desk.get("layout-axial"), desk.get("layout-four-up")

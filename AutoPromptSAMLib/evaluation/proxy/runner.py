@@ -228,11 +228,13 @@ class Bench:
         draw: Draw,
     ) -> Record:
         shots = draw.shots[slice(*run.supports)]
+        network, prompted = task or (None, backbone)
+        asked_of = {name: prompted if name == "proxy" else backbone for name in names}
+        supports_of = {by: [self._support(by, shot) for shot in shots] for by in set(asked_of.values())}
         finders = {}
-        asked_of = {name: task[1] if name == "proxy" and task is not None else backbone for name in names}
         for name, by in asked_of.items():
-            supports = [self._support(by, shot) for shot in shots]
-            made = contender(name, by, task and task[0], copying=run.variant == GENERAL)
+            supports = supports_of[by]
+            made = contender(name, by, network, copying=run.variant == GENERAL)
             if run.variant == APART:
                 for asked in run.objects:
                     finders[name, asked] = made.prepare([_only(each, asked) for each in supports], (SLOT,))
@@ -243,9 +245,12 @@ class Bench:
         images = []
         for example in draw.tests():
             images.append(example.name)
+            targets = {
+                by: Target(self._cache.get_or_encode(by, example.image), example.image, example.masks)
+                for by in supports_of
+            }
             for (name, asked), find in finders.items():
-                features = self._cache.get_or_encode(asked_of[name], example.image)
-                target = Target(features, example.image, example.masks)
+                target = targets[asked_of[name]]
                 started = time.perf_counter()
                 masks = find(target)
                 seconds[name].append(time.perf_counter() - started)

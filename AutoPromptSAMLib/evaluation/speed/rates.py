@@ -119,7 +119,7 @@ def throughput(bench: Bench, batches: Sequence[int] = BATCHES, side: int | None 
                 with torch.no_grad(), context:
                     run()
                     seconds = median(timed(run, bench.device)[0] for _ in range(repeats))
-            except torch.OutOfMemoryError:
+            except torch.cuda.OutOfMemoryError:
                 continue
             counted = precision == "bfloat16"
             yield Rate(

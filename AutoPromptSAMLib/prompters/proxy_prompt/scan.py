@@ -70,7 +70,8 @@ def best_implementation(device: torch.device) -> str:
 
 @cache
 def _has_kernels() -> bool:
-    return importlib.util.find_spec("mamba_ssm") is not None
+    # It imports Triton, which is not there where ``backbones.llvm`` had to hide it.
+    return all(importlib.util.find_spec(name) is not None for name in ("mamba_ssm", "triton"))
 
 
 def _fused(
