@@ -128,33 +128,60 @@ def draw_episode(
     """Leave-one-out for small steps: ``supports`` shots under one draw of the augmentation, other ones as targets.
 
     Targets and ``glances``, which may be other views of the same shots, are of other groups than the supports where
-    there are several groups. Of many objects ``MOST_OBJECTS`` take part, so that a step takes no longer; every one of
-    them is in a support where some shot shows it.
+    there are several groups. Of many objects ``MOST_OBJECTS`` take part, so that a step takes no longer, and fewer
+    where no images say of all of them whether they are there; every one of them is in a support.
     """
     order = [int(n) for n in rng.permutation(len(shots))]
-    objects = sorted(int(o) for o in rng.permutation(len(shots[0].objects))[:MOST_OBJECTS])
-    first = order[: min(supports, len(shots) - 1)]
-    missing = [o for o in objects if not any(shots[n].present[o] for n in first)]
-    for place, wanted in enumerate(missing):
-        shows = [n for n in order if shots[n].present[wanted]]
-        if shows and place < len(first):
-            first[-1 - place] = shows[0]
+    drawn = [int(o) for o in rng.permutation(len(shots[0].objects))[:MOST_OBJECTS]]
+    objects, order = _asked_together(shots, order, drawn)
+    first = _showing(shots, order, objects, min(supports, len(order) - 1))
+    objects = [o for o in objects if any(shots[n].present[o] for n in first)]
     used = {shots[n].group for n in first}
     rest = [n for n in order if n not in first]
     others = [n for n in rest if shots[n].group not in used] or rest
     draw = int(rng.integers(len(shots[0].views)))
+    mirrored = shots[first[0]].views[draw].mirrored
     chosen = others[:targets]
     glanced = [others[int(n)] for n in rng.integers(len(others), size=glances)]
     return Episode(
         supports=tuple(shots[n].views[draw] for n in first),
-        targets=tuple(_any_view(shots[n], rng) for n in chosen),
+        targets=tuple(any_view(shots[n], rng, mirrored) for n in chosen),
         chosen=(tuple(objects),) * (len(first) + len(chosen) + glances),
-        glances=tuple(_any_view(shots[n], rng) for n in glanced),
+        glances=tuple(any_view(shots[n], rng, mirrored) for n in glanced),
     )
 
 
-def _any_view(shot: Shot, rng: np.random.Generator) -> View:
-    return shot.views[int(rng.integers(len(shot.views)))]
+def _asked_together(shots: Sequence[Shot], order: Sequence[int], drawn: Sequence[int]) -> tuple[list[int], list[int]]:
+    """All ``drawn`` objects, or the first of them alone, and the shots that are known to show them or not."""
+    for objects in (sorted(drawn), [drawn[0]]):
+        able = [n for n in order if all(shots[n].known[o] for o in objects)]
+        if all(sum(shots[n].present[o] for n in able) >= 2 for o in objects):
+            break
+    return objects, able
+
+
+def _showing(shots: Sequence[Shot], order: Sequence[int], objects: Sequence[int], count: int) -> list[int]:
+    """The first ``count`` shots, with others in the place of some so that every object is in one, if there is room."""
+    first = list(order[:count])
+    for wanted in objects:
+        if any(shots[n].present[wanted] for n in first):
+            continue
+        needed = {
+            place
+            for o in objects
+            if len(places := [place for place, n in enumerate(first) if shots[n].present[o]]) == 1
+            for place in places
+        }
+        spare = [place for place in range(len(first)) if place not in needed]
+        if spare:
+            first[spare[-1]] = next(n for n in order if shots[n].present[wanted])
+    return first
+
+
+def any_view(shot: Shot, rng: np.random.Generator, mirrored: bool) -> View:
+    """One whose left and right are exchanged or not, as in the supports: else nobody could tell a right kidney."""
+    views = [view for view in shot.views if view.mirrored == mirrored]
+    return views[int(rng.integers(len(views)))]
 
 
 def _images(views: Sequence[View]) -> torch.Tensor:

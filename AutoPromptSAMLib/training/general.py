@@ -22,7 +22,7 @@ from AutoPromptSAMLib.backbones.tensor_file import content_sha256
 from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
 from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork, grown
-from AutoPromptSAMLib.training.episodes import Episode, Teacher
+from AutoPromptSAMLib.training.episodes import Episode, Teacher, any_view
 from AutoPromptSAMLib.training.pool import REGION, Source
 from AutoPromptSAMLib.training.run import Control, Learned, Run
 from AutoPromptSAMLib.training.settings import Settings
@@ -129,7 +129,7 @@ def draw_general(
     draw = int(rng.integers(len(first[0].views)))
     return Episode(
         supports=tuple(shot.views[draw] for shot in first),
-        targets=tuple(shot.views[int(rng.integers(len(shot.views)))] for shot in others),
+        targets=tuple(any_view(shot, rng, first[0].views[draw].mirrored) for shot in others),
         chosen=tuple(_numbers(shot, wanted) for shot in (*first, *others)),
     )
 

@@ -80,7 +80,6 @@ def learn(
     held, learned_from = _hold_back(shots, settings)
     identity = _identity(backbone, examples, objects, network, additions or {})
     run = Run(network, backbone, settings, checkpoint, identity, lora)
-    numbers = tuple(range(len(objects)))
 
     def draw(rng: np.random.Generator) -> Episode:
         return draw_episode(learned_from, rng, settings.supports, settings.targets, settings.glances)
@@ -90,16 +89,13 @@ def learn(
             return math.nan
         # With nothing held back there is still something to look at, but it says little of how well it goes.
         shown = held or learned_from[:1]
-        supports = _covering([shot for shot in learned_from if shot not in shown], _JUDGING)
-        with torch.no_grad():
-            memory = teacher.remember([shot.views[0] for shot in supports], [numbers] * len(supports))
-        results = [teacher.dice(shot.views[0], memory, numbers) for shot in shown]
-        score = float(np.mean([dice for dice, _ in results])) if held else math.nan
+        score, masks = _judged(teacher, shown, [shot for shot in learned_from if shot not in shown])
+        score = score if held else math.nan
         if on_preview is not None:
-            view, mask = shown[0].views[0], results[0][1]
+            view = shown[0].views[0]
             image = view.image.permute(1, 2, 0).numpy()
             truth = (view.masks >= 128).numpy()
-            on_preview(Preview(run.step, settings.steps, score, shown[0].name, image, truth, mask))
+            on_preview(Preview(run.step, settings.steps, score, shown[0].name, image, truth, masks))
         return score
 
     return run.go(draw, evaluate, control, objects)
@@ -142,10 +138,10 @@ def _hold_back(shots: list[Shot], settings: Settings) -> tuple[list[Shot], list[
     count = min(count, len(shots) - 2)
     order = [shots[int(n)] for n in np.random.default_rng(settings.seed).permutation(len(shots))]
     held: list[Shot] = []
-    for shot in order:
+    for shot in _covering(order, len(order)):  # those first that can be judged by the most objects
         rest = [other for other in order if other not in held and other is not shot]
         enough = all(sum(other.present[o] for other in rest) >= 2 for o in range(len(shot.objects)))
-        if len(held) < count and enough and all(shot.present):
+        if len(held) < count and enough and any(shot.present):
             held.append(shot)
     groups = {shot.group for shot in held}
     rest = [shot for shot in order if shot not in held]
@@ -160,3 +156,30 @@ def _hold_back(shots: list[Shot], settings: Settings) -> tuple[list[Shot], list[
 def _covering(shots: Sequence[Shot], count: int) -> list[Shot]:
     """The first ``count`` shots, those first that show the most objects."""
     return sorted(shots, key=lambda shot: -sum(shot.present))[:count]
+
+
+def _judged(teacher: Teacher, shown: Sequence[Shot], rest: Sequence[Shot]) -> tuple[float, np.ndarray]:
+    """Mean Dice on ``shown`` as ``rest`` prompts it, and the masks (N, h, w) found on the first; NaN without any.
+
+    Objects that the same shots say something of are asked for together; where nothing is known, nothing is asked.
+    """
+    together: dict[tuple[bool, ...], list[int]] = {}
+    for number in range(len(shown[0].objects)):
+        together.setdefault(tuple(shot.known[number] for shot in (*shown, *rest)), []).append(number)
+    scores: list[float] = []
+    first = np.zeros((len(shown[0].objects), 1, 1), dtype=bool)
+    for numbers in together.values():
+        supports = _covering([shot for shot in rest if shot.known[numbers[0]]], _JUDGING)
+        if not supports:
+            continue
+        with torch.no_grad():
+            memory = teacher.remember([shot.views[0] for shot in supports], [numbers] * len(supports))
+        for shot in shown:
+            if not shot.known[numbers[0]]:
+                continue
+            dice, masks = teacher.dice(shot.views[0], memory, numbers)
+            scores += [dice] * len(numbers)
+            if shot is shown[0]:
+                first = np.broadcast_to(first, (len(first), *masks.shape[1:])).copy()
+                first[numbers] = masks
+    return (float(np.mean(scores)) if scores else math.nan), first

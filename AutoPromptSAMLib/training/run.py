@@ -208,7 +208,7 @@ class Run:
         score = evaluate(self._judged)
         self.network.train()
         if math.isnan(score):
-            self.best = network
+            self.best, self._best_additions = network, self._additions()
             return score
         self._since_best = 0 if score > self._highest + _BETTER else self._since_best + 1
         self._highest = max(self._highest, score)

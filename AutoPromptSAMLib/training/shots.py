@@ -3,7 +3,7 @@
 A view is the image as it is, or changed by one draw of the augmentation; its features are computed once and kept, so
 that a frozen encoder never runs during learning. All images of a task take the same draws: all supports of an episode
 share one, as in the paper (rotation up to 15°, shear up to 10°, brightness, contrast and saturation ±0.1), and targets
-may come from another. Scale ±15 % and mirroring are ours.
+may come from another. Scale ±15 % and mirroring are ours; every second view is mirrored, in all images alike.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from AutoPromptSAMLib.datasets import Dataset, Pair, UnusablePair, cases, slices_of
+from AutoPromptSAMLib.datasets import Case, Dataset, Pair, SliceSample, UnusablePair, cases, slices_of
+from AutoPromptSAMLib.datasets.slices import mask_on
 from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.geometry.views import radiological_plane
 
@@ -34,7 +35,8 @@ class Example:
     """An annotated image: uint8 (rows, cols, 3) as networks take it, and masks (rows, cols) bool by object.
 
     ``group`` says what belongs together (a patient): an image is never learned from others of its group where there
-    are other groups. An object without a mask is not in the image. Raises PromptError when the shapes do not fit.
+    are other groups. An object whose mask is empty is not in the image; one without a mask may be, nobody looked.
+    Raises PromptError when the shapes do not fit.
     """
 
     name: str
@@ -62,7 +64,8 @@ class View:
 
     ``embedding`` (256, h, w) float16, ``image`` (3, S, S) uint8, ``masks`` (N, S, S) uint8: 255 where a pixel is
     covered wholly; in the order of the shot's objects. ``high_res`` is SAM 2's, without the batch, in float16.
-    ``pixels`` (rows, cols, 3) uint8 is what was encoded, kept for an encoder that is trained, too.
+    ``pixels`` (rows, cols, 3) uint8 is what was encoded, kept for an encoder that is trained, too. ``mirrored``: left
+    and right are exchanged.
     """
 
     embedding: torch.Tensor
@@ -71,19 +74,21 @@ class View:
     masks: torch.Tensor
     high_res: tuple[torch.Tensor, ...] = ()
     pixels: NDArray[np.uint8] | None = None
+    mirrored: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Shot:
     """An example ready to be learned from: N ``objects`` in several ``views``, the first of them unchanged.
 
-    ``present`` says which of the objects are in the image.
+    ``present`` says which of the objects are in the image, ``known`` of which it is known whether they are.
     """
 
     name: str
     group: str
     objects: tuple[str, ...]
     present: tuple[bool, ...]
+    known: tuple[bool, ...]
     views: tuple[View, ...]
 
 
@@ -96,9 +101,9 @@ def examples_of(
 ) -> list[Example]:
     """The slices of a dataset's ``pairs`` (default: all) that show any of ``objects`` (default: all of them).
 
-    Objects on the same slice make one example; ``per_object`` slices an object are taken of a volume, by the rule of
-    ``datasets.slices``, turned as ``geometry.views`` says. Pairs that cannot be used are left out; ``on_unusable`` is
-    told which and why.
+    ``per_object`` slices an object are taken of a volume, by the rule of ``datasets.slices``, turned as
+    ``geometry.views`` says; each has the masks of all the objects. Pairs that cannot be used are left out;
+    ``on_unusable`` is told which and why.
     """
     found: list[Example] = []
     for case in cases(dataset, pairs):
@@ -106,16 +111,31 @@ def examples_of(
             if on_unusable is not None:
                 on_unusable(case)
             continue
-        by_slice: dict[int, Example] = {}
-        for sample in slices_of(case, per_object, plane_of=radiological_plane):
-            if objects is not None and sample.object not in objects:
-                continue
-            name = f"{dataset.name}:{sample.pair}:{sample.index}"
-            example = by_slice.setdefault(sample.index, Example(name, sample.group, sample.image, {}))
-            masks = {**example.masks, sample.object: sample.truth}
-            by_slice[sample.index] = replace(example, masks=masks)
-        found += by_slice.values()
+        samples = [
+            sample
+            for sample in slices_of(case, per_object, plane_of=radiological_plane)
+            if objects is None or sample.object in objects
+        ]
+        firsts: dict[int, SliceSample] = {}
+        for sample in samples:
+            firsts.setdefault(sample.index, sample)
+        for first in firsts.values():
+            masks = {sample.object: sample.truth for sample in samples if sample.index == first.index}
+            masks |= _others(case, first, [name for name in objects or case.masks if name not in masks])
+            found.append(Example(f"{dataset.name}:{first.pair}:{first.index}", first.group, first.image, masks))
     return found
+
+
+def _others(case: Case, sample: SliceSample, names: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+    """The masks of more objects on a sample's slice. What a whole label map does not show is not there."""
+    geometry = case.volume.geometry
+    plane = radiological_plane(geometry, sample.axis, sample.index)
+    labels_are_whole = case.pair.object is None
+    return {
+        name: mask_on(case.masks[name], plane, geometry) if name in case.masks else np.zeros_like(sample.truth)
+        for name in names
+        if name in case.masks or labels_are_whole
+    }
 
 
 def shots_of(
@@ -147,10 +167,11 @@ def shots_of(
                 if on_view is not None:
                     on_view(len(made) * views + number, len(examples) * views)
                 draw = None if number == 0 else seed * 1000 + number
-                view = _view(backbone, example, objects, size, draw, encode)
+                view = _view(backbone, example, objects, size, draw, number % 2 == 1, encode)
                 kept.append(view if keep_pixels else replace(view, pixels=None))
             present = tuple(name in example.masks and bool(example.masks[name].any()) for name in objects)
-            made.append(Shot(example.name, example.group, tuple(objects), present, tuple(kept)))
+            known = tuple(name in example.masks for name in objects)
+            made.append(Shot(example.name, example.group, tuple(objects), present, known, tuple(kept)))
     return made
 
 
@@ -160,6 +181,7 @@ def _view(
     objects: Sequence[str],
     size: int,
     draw: int | None,
+    mirrored: bool,
     encode: Callable[[NDArray[np.uint8]], Features],
 ) -> View:
     import torch
@@ -178,7 +200,7 @@ def _view(
         side = max(backbone.card.input_size, _LEAST)
         square = Frame.longest_side(rows, cols, side)
         changed, covered = _changed(
-            image_canvas(example.image, square, side)[None], mask_canvas(masks, square, side)[None], draw
+            image_canvas(example.image, square, side)[None], mask_canvas(masks, square, side)[None], draw, mirrored
         )
         pixels = changed.permute(1, 2, 0).contiguous().numpy()
         features = encode(pixels)
@@ -186,26 +208,28 @@ def _view(
         covered = F.adaptive_avg_pool2d(covered, size)
     high_res = tuple(level[0].cpu().half() for level in features.high_res)
     embedding = features.embedding[0].cpu().half()
-    return View(embedding, features.frame, _bytes(image), _bytes(covered.to(torch.float32)), high_res, pixels)
+    return View(
+        embedding, features.frame, _bytes(image), _bytes(covered.to(torch.float32)), high_res, pixels, mirrored
+    )
 
 
-def _changed(image: torch.Tensor, masks: torch.Tensor, draw: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _changed(image: torch.Tensor, masks: torch.Tensor, draw: int, mirrored: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Image (3, A, A) uint8 and masks (N, A, A) in 0..1 after one draw."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(draw)
-        new_image, new_masks = _augmentation()(image, masks)
+        new_image, new_masks = _augmentation(mirrored)(image, masks)
     return _bytes(new_image[0].clamp(0, 1)), new_masks[0].clamp(0, 1)
 
 
-def _augmentation() -> AugmentationSequential:
+def _augmentation(mirrored: bool) -> AugmentationSequential:
     import kornia.augmentation as augment
 
     return augment.AugmentationSequential(
         augment.ColorJiggle(0.1, 0.1, 0.1, 0.0, p=1.0),
         augment.RandomAffine(15.0, shear=(-10.0, 10.0, -10.0, 10.0), scale=(0.85, 1.15), p=1.0),
-        augment.RandomHorizontalFlip(p=0.5),
+        augment.RandomHorizontalFlip(p=float(mirrored)),
         data_keys=["input", "mask"],
         same_on_batch=True,
     )
