@@ -3,7 +3,8 @@
 Zhang et al., "Personalize Segment Anything Model with One Shot", ICLR 2024 (PerSAM, the variant without training).
 Written from the paper's description. The object's own feature is the mean over the cells that its mask covers, and its
 cosine with every cell of the target makes a map of likeness: the best cell is a positive point, the worst a negative
-one. The mask of these is refined in two steps: with itself as a mask prompt, then with its box, too. What is left out
+one. What all cells of an image have in common, their mean, is taken away before; that is ours, and to its advantage:
+the features of some models differ little from cell to cell. The mask of these is refined in two steps: with itself as a mask prompt, then with its box, too. What is left out
 are the paper's changes inside of the decoder (target-guided attention, target-semantic prompting). Several supports
 give the mean of their objects' features.
 
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from AutoPromptSAMLib.errors import PromptError
-from AutoPromptSAMLib.evaluation.proxy.cells import Mask, best_pieces, centres, coverage, directions, on_image
+from AutoPromptSAMLib.evaluation.proxy.cells import Mask, best_pieces, centres, coverage, on_image
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +70,7 @@ class PerSam:
         for support in supports:
             if not support.has(name):
                 continue
-            cells = support.features.embedding[0].float().flatten(1)
+            cells = _centred(support.features)
             weights = coverage(support, [name])[0].flatten().to(cells.device)
             rows, cols = support.features.embedding.shape[-2:]
             found.append(F.normalize(cells @ weights / weights.sum().clamp(min=1e-6), dim=0))
@@ -117,10 +118,21 @@ class PerSam:
 
 
 def likeness_map(features: Features, direction: torch.Tensor) -> np.ndarray:
-    """Cosine of every cell (h, w) with ``direction`` (C,), NaN where a cell does not lie on the image."""
+    """Cosine of every cell (h, w) with ``direction`` (C,), both without what the image has in common; NaN where a cell does not lie on the image."""
+    from torch.nn import functional as F
+
     rows, cols = features.embedding.shape[-2:]
-    cosines = (directions(features) @ direction).unflatten(0, (rows, cols)).cpu().numpy()
+    cosines = (direction @ F.normalize(_centred(features), dim=0)).unflatten(0, (rows, cols)).cpu().numpy()
     return np.where(on_image(features.frame, rows, cols), cosines, np.nan)
+
+
+def _centred(features: Features) -> torch.Tensor:
+    """Features of every cell of one image (C, h·w) without their mean over the cells that lie on it."""
+    import torch
+
+    cells = features.embedding[0].float()
+    inside = torch.from_numpy(on_image(features.frame, *cells.shape[1:])).to(cells.device)
+    return cells.flatten(1) - cells[:, inside].mean(1, keepdim=True)
 
 
 def region_of(likeness: np.ndarray, part: float) -> Mask:

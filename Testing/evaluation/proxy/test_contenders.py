@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -140,10 +142,16 @@ def test_the_region_is_as_large_as_the_object_and_without_scattered_cells() -> N
     assert best_pieces(np.zeros((3, 3), dtype=bool), 0.5).sum() == 0
 
 
-def test_likeness_is_a_cosine_and_unknown_beside_the_image() -> None:
-    backbone = Brightness(points=True)
-    features = picture(backbone, 3)[1].features
-    bright = likeness_map(features, torch.tensor([0.0, 0.0, 1.0]))
-    assert np.isnan(bright[8:]).all()
-    assert np.nanmax(bright) == pytest.approx(1)
-    assert np.nanmin(bright) == 0
+def test_likeness_is_a_cosine_without_what_all_cells_share_and_unknown_beside_the_image() -> None:
+    features = picture(Brightness(points=True), 3)[1].features
+    cells = features.embedding[0, :, :8].flatten(1)
+    own = cells - cells.mean(1, keepdim=True)
+    at = int(own.norm(dim=0).argmax())
+    likeness = likeness_map(features, torch.nn.functional.normalize(own[:, at], dim=0))
+    assert np.isnan(likeness[8:]).all()
+    assert likeness[:8].ravel()[at] == pytest.approx(1)
+    assert np.nanmin(likeness) < 0
+    brighter = replace(features, embedding=features.embedding + torch.tensor([5.0, 0.0, 3.0])[:, None, None])
+    np.testing.assert_allclose(
+        likeness_map(brighter, torch.nn.functional.normalize(own[:, at], dim=0)), likeness, atol=1e-5
+    )
