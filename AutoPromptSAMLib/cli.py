@@ -125,7 +125,7 @@ def segment(
     given += [point_from_text(text, geometry, False) for text in negative_point or []]
     file = None if prompts is None else load_prompts(prompts)
     wanted = names_from_text(objects)
-    shown = chosen_supports(support or [], support_mask or [], support_set, task, wanted)
+    shown = chosen_supports(support or [], support_mask or [], support_set, task, wanted, model, view, window_of)
     if not given and file is None and shown is None:
         raise PromptError("There are no prompts; give a --box, a --point, a --prompts file or a --support.")
     with local_session(model, device) as session:

@@ -19,6 +19,7 @@ from AutoPromptSAMLib.errors import PromptError
 
 if TYPE_CHECKING:
     from AutoPromptSAMLib.geometry import Crop
+    from AutoPromptSAMLib.intensity import IntensityMapping
     from AutoPromptSAMLib.session.local import LocalSession
     from AutoPromptSAMLib.supports import SupportObject, SupportPair, SupportSet
 
@@ -43,21 +44,34 @@ class PairsCommand(TyperCommand):
 
 
 def chosen_supports(
-    images: Sequence[Path], masks: Sequence[Path], name: str | None, task: Path | None, objects: Sequence[str] | None
+    images: Sequence[Path],
+    masks: Sequence[Path],
+    name: str | None,
+    task: Path | None,
+    objects: Sequence[str] | None,
+    model: str,
+    view: str | None = None,
+    mapping: IntensityMapping | None = None,
 ) -> SupportSet | None:
-    """The supports that a command was given: files, or a set of the library; None when it was given neither."""
+    """The supports that a command was given: files, or a set of the library; None when it was given neither.
+
+    ``task`` must have been learned with ``model``. Files are seen from ``view`` and through ``mapping``.
+    """
     from AutoPromptSAMLib.supports import SupportLibrary, SupportSet, pairs_from_files
-    from AutoPromptSAMLib.supports.storage import check_task
+    from AutoPromptSAMLib.supports.storage import task_model
 
     if len(images) != len(masks):
         raise PromptError("--support takes two files, an image and its mask, as in --support a.png a-mask.png.")
     if images and name is not None:
         raise PromptError("Both --support and --supports were given; give one of them.")
-    if task is not None:
-        check_task(task)
+    if task is not None and task_model(task) != model:
+        raise PromptError(
+            f"{task} was learned with {task_model(task)} and cannot prompt {model}; give --model {task_model(task)}."
+        )
+    tasks = {} if task is None else {model: task}
     if name is not None:
         found = SupportLibrary().find(name)
-        return found if task is None else replace(found, task=task)
+        return replace(found, tasks={**found.tasks, **tasks})
     if not images:
         if task is not None:
             raise PromptError("A --task needs supports, too; give --support IMAGE MASK or --supports NAME.")
@@ -65,10 +79,10 @@ def chosen_supports(
     known: dict[str, SupportObject] = {}
     pairs: list[SupportPair] = []
     for number, (image, mask) in enumerate(zip(images, masks, strict=True), 1):
-        own, found_pairs = pairs_from_files(image, mask, objects, name=f"support {number}")
+        own, found_pairs = pairs_from_files(image, mask, objects, view=view, mapping=mapping, name=f"support {number}")
         known |= {each.name: each for each in own if each.name not in known}
         pairs += found_pairs
-    return SupportSet("", "supports", tuple(known.values()), tuple(pairs), task)
+    return SupportSet("", "supports", tuple(known.values()), tuple(pairs), tasks)
 
 
 def run_automatic(
@@ -137,7 +151,7 @@ def list_sets(as_json: AsJson = False) -> None:
                 "id": each.id,
                 "name": each.name,
                 "objects": each.names,
-                "task": None if each.task is None else str(each.task),
+                "tasks": {model: str(path) for model, path in each.tasks.items()},
                 "pairs": [
                     {"id": pair.id, "name": pair.name, "objects": pair.objects, "source": pair.source}
                     for pair in each.pairs
@@ -147,9 +161,9 @@ def list_sets(as_json: AsJson = False) -> None:
         ]
         typer.echo(json.dumps({"sets": about, "problems": problems}, indent=1))
         return
-    table = Table("set", "id", "objects", "images", "own network", title="Supports")
+    table = Table("set", "id", "objects", "images", "learned with", title="Supports")
     for each in sets:
-        table.add_row(each.name, each.id, ", ".join(each.names), str(len(each.pairs)), "yes" if each.task else "no")
+        table.add_row(each.name, each.id, ", ".join(each.names), str(len(each.pairs)), ", ".join(each.tasks))
     Console(markup=False, emoji=False).print(table)
     for problem in problems:
         console.print(problem, style="yellow", highlight=False, soft_wrap=True)
@@ -163,21 +177,26 @@ def add(
     objects: Annotated[str | None, typer.Option(help="Names of the labels, or which to take: disc,cup.")] = None,
     limit: Annotated[int, typer.Option(help="Slices to take of a volume.", min=1)] = 24,
     view: Annotated[str | None, typer.Option(help="Slices to take: axial, sagittal or coronal.")] = None,
+    window: Annotated[str | None, typer.Option(help='LEVEL,WIDTH or a CT preset such as "lung".')] = None,
     source: Annotated[str, typer.Option(help="A remark to keep; names of files are not kept.")] = "",
     task: Annotated[Path | None, typer.Option(help="A network that has learned the objects.")] = None,
 ) -> None:
     """Add an annotated image to a set; of a volume, the slices that show its objects best."""
+    from AutoPromptSAMLib.command_prompts import mapping_from_text
     from AutoPromptSAMLib.supports import SupportError, SupportLibrary, pairs_from_files
     from AutoPromptSAMLib.supports.pairs import checked_text
-    from AutoPromptSAMLib.supports.storage import check_task
+    from AutoPromptSAMLib.supports.storage import task_model
 
     if view is not None and view not in ("axial", "sagittal", "coronal"):
         raise PromptError(f'--view "{view}" is no view; use axial, sagittal or coronal.')
     if task is not None:
-        check_task(task)
+        task_model(task)
+    mapping = mapping_from_text(window)
     name = checked_text(name, "The name of a set of supports")
     library = SupportLibrary()
-    found, pairs = pairs_from_files(image, mask, names_from_text(objects), limit, view=view, source=source)
+    found, pairs = pairs_from_files(
+        image, mask, names_from_text(objects), limit, view=view, mapping=mapping, source=source
+    )
     known = [each for each in library.sets() if name in (each.name, each.id)]
     if len(known) > 1:
         raise SupportError(f'There are {len(known)} sets called "{name}"; name one by its id.')
@@ -204,11 +223,17 @@ def add(
 def remove(
     name: Annotated[str, typer.Argument(help="The set, by name or id.")],
     pair: Annotated[str | None, typer.Option(help="Only this image of it, by name or id.")] = None,
+    network: Annotated[str | None, typer.Option(help="Only what it has learned with this model.")] = None,
 ) -> None:
-    """Delete a set, or one image of it."""
+    """Delete a set, or one image of it, or what it has learned."""
     from AutoPromptSAMLib.supports import SupportError, SupportLibrary
 
     library = SupportLibrary()
+    if pair is not None and network is not None:
+        raise PromptError("Both --pair and --network were given; give one of them.")
+    if network is not None:
+        library.detach_task(library.find(name).id, network)
+        return
     if pair is None:
         try:
             chosen = library.find(name).id

@@ -92,6 +92,7 @@ class Learns(FindsBright):
     """Also learns, which takes until ``pause`` is set."""
 
     task = Path("task")
+    better = True
 
     def learn(self, supports: Any, minutes: float, on_progress: Any, on_preview: Any, on_done: Any) -> Job[Any]:
         image = np.full((8, 8, 3), 60, np.uint8)
@@ -104,7 +105,7 @@ class Learns(FindsBright):
             self.pause.wait(20)
             if self.error is not None:
                 raise self.error
-            return SimpleNamespace(task=self.task, dice=0.91, complete=not control.cancelled)
+            return SimpleNamespace(task=self.task, dice=0.91, complete=not control.cancelled, better=self.better)
 
         return self._worker.submit(run, on_progress, on_done, background=True)
 

@@ -90,7 +90,8 @@ class SupportsPanel(Panel):
             self.desk.say(problem, "warning")
         ui.setCombo.clear()
         for row in rows:
-            ui.setCombo.addItem(f"{row.name} · {row.about}{_(' · learned') if row.learned else ''}", row.id)
+            learned = _(" · learned with {models}").format(models=", ".join(row.learned)) if row.learned else ""
+            ui.setCombo.addItem(f"{row.name} · {row.about}{learned}", row.id)
         if examples.chosen is not None:
             ui.setCombo.currentIndex = ui.setCombo.findData(examples.chosen.id)
         ui.pairsList.clear()

@@ -182,8 +182,7 @@ class AutomaticPrompting(TaskLearning):
 
         def make(chosen: Sequence[str], **more: Any) -> list[SupportPair]:
             masks = {objects[id].name: crops[id] for id in chosen}
-            source = f"image {volume.digest[:8]}"  # tells patients apart when a task is learned, names nobody
-            return pairs_from_volume(volume, masks, mapping=mapping, source=source, **more)
+            return pairs_from_volume(volume, masks, mapping=mapping, **more)
 
         def run() -> list[SupportPair]:
             if axis is None:
@@ -218,7 +217,13 @@ class AutomaticPrompting(TaskLearning):
 
     def _give(self, supports: SupportSet, ids: Mapping[str, str]) -> None:
         """Let the session go by a set whose objects are called as their segments."""
-        given = (supports.id, tuple(pair.id for pair in supports.pairs), supports.names, supports.task, dict(ids))
+        given = (
+            supports.id,
+            tuple(pair.id for pair in supports.pairs),
+            supports.names,
+            dict(supports.tasks),
+            dict(ids),
+        )
         if given != self._given:
             self._given = None
             self.session.set_supports(_renamed(supports, ids))

@@ -33,6 +33,7 @@ class KeptSegments:
         there = {id: crop for layer in writer.read_layers() for id, crop in layer.crops(layer.labels).items()}
         self.known: Flips = {id: there[id] for id in segment_ids(self.node)}
         self.by_hand: Flips = {}
+        self._painted_axis: dict[str, int] = {}
         self._on_edited = on_edited
         self._own = 0
         events = (
@@ -110,10 +111,19 @@ class KeptSegments:
         return crop_slice(self.known.get(segment_id, Crop.empty()), axis, index)
 
     def painted_slices(self, segment_id: str, axis: int) -> list[int]:
-        """Slices along an array axis on which others changed the segment."""
+        """Slices along an array axis on which others changed the segment; none across those that they worked on."""
+        return self._touched(segment_id)[axis] if axis == self.painted_axis(segment_id) else []
+
+    def painted_axis(self, segment_id: str) -> int:
+        """The array axis whose slices others worked on: that of the last stroke on one, else the one of the fewest."""
+        touched = self._touched(segment_id)
+        return self._painted_axis.get(segment_id, min(range(3), key=lambda axis: len(touched[axis])))
+
+    def _touched(self, segment_id: str) -> list[list[int]]:
+        """The slices along each array axis with what others changed."""
         hand = self.by_hand.get(segment_id, Crop.empty())
-        used = hand.mask.any(axis=tuple(a for a in range(3) if a != axis))
-        return [int(n) + hand.lower[axis] for n in np.flatnonzero(used)]
+        used = [hand.mask.any(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3)]
+        return [[int(n) + hand.lower[axis] for n in np.flatnonzero(used[axis])] for axis in range(3)]
 
     def take_up(self, segment_id: str, axis: int, index: int) -> None:
         """Forget that a slice was painted: its mask became a prompt."""
@@ -142,6 +152,9 @@ class KeptSegments:
         self.known[segment_id] = self.known[segment_id].symmetric_difference(flip)
 
     def _note(self, segment_id: str, flip: Crop) -> None:
+        flat = [axis for axis, size in enumerate(flip.tight().mask.shape) if size == 1]
+        if len(flat) == 1:
+            self._painted_axis[segment_id] = flat[0]
         self.by_hand[segment_id] = self.by_hand.get(segment_id, Crop.empty()).symmetric_difference(flip)
 
     def _modified(self, *_: object) -> None:

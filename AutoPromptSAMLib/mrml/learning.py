@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,8 @@ from AutoPromptSAMLib.mrml.reports import Message
 from AutoPromptSAMLib.mrml.volume_runs import VolumeRuns
 from AutoPromptSAMLib.supports import SupportLibrary, SupportSet
 from AutoPromptSAMLib.training.preview import Preview
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,15 @@ class TaskLearning(VolumeRuns):
             # On the session's thread, and also when the host has gone on to another image: it took minutes.
             problem = None
             if job.error is None:
+                result = job.result()
                 try:
-                    library.attach_task(supports.id, job.result().task)
+                    if result.better:
+                        library.attach_task(supports.id, result.task)
+                    result.task.unlink(missing_ok=True)  # the set has its own copy
                 except AutoPromptSAMError as error:
                     problem = error
+                except OSError as error:
+                    logger.debug("%s stays: %s", result.task, error)
             self._call(lambda: self._learned(job, supports.name, problem))
 
         with self._saying():
@@ -106,6 +114,9 @@ class TaskLearning(VolumeRuns):
                 raise job.error or problem  # type: ignore[misc]
             result = job.result()
             how = "" if result.dice is None else f" (Dice {result.dice:.2f} on examples that were held back)"
+            if not result.better:
+                self.said(Message(f'Cancelled{how}; what "{name}" had learned before is better and stays.'))
+                return
             if self._closed:
                 self.said(Message(f'{left}; the best so far is kept in "{name}"{how}.'))
                 return

@@ -63,7 +63,7 @@ class PresentMasks:
         """The array axis that the prompts lie across, or what was painted where there are none."""
         if prompts := self._prompts(segment_id):
             return natural_axis(prompts, self.geometry)
-        return min(range(3), key=lambda axis: len(self.kept.painted_slices(segment_id, axis)))
+        return self.kept.painted_axis(segment_id)
 
     def _prompts(self, segment_id: str) -> Sequence[Prompt]:
         given = self.session.objects.get(segment_id)

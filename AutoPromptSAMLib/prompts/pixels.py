@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from AutoPromptSAMLib.errors import PromptError
-from AutoPromptSAMLib.geometry import Plane, Volume, cut_box, sample_plane
+from AutoPromptSAMLib.geometry import Plane, Volume, cut_box, sample_plane, slice_plane
 from AutoPromptSAMLib.geometry.grid import BoolArray, FloatArray
 from AutoPromptSAMLib.prompts.types import Box, Doodle, MaskPrompt, Point, Prompt
 
@@ -86,7 +86,8 @@ def on_plane(prompts: Iterable[Prompt], plane: Plane, slab_mm: float) -> PixelPr
       (within 8 degrees).
     - Doodle: the parts of the line in the slab, as points evenly spaced along them, at least 2 pixels apart and at
       most 16 positive and 16 negative ones in all; shorter parts give one point in their middle.
-    - MaskPrompt: nearest voxel for every pixel; several masks give their union.
+    - MaskPrompt: nearest voxel for every pixel; several masks give their union. One of a single slice (``axes``) is on
+      planes along that slice only (within 8 degrees).
 
     Raises PromptError for a point, flat box or doodle vertex on the plane but outside its image. A solid box may stick
     out of the volume; what is outside is ignored.
@@ -231,6 +232,9 @@ def _sample_strokes(lines: list[FloatArray]) -> FloatArray:
 
 
 def _mask_on_plane(prompt: MaskPrompt, plane: Plane) -> BoolArray | None:
+    normals = [slice_plane(prompt.geometry, axis, 0, square_pixels=False).normal for axis in prompt.axes]
+    if len(normals) < 3 and all(abs(float(plane.normal @ normal)) <= PARALLEL for normal in normals):
+        return None
     crop = Volume(prompt.crop.mask, prompt.geometry.cropped(prompt.crop.lower, prompt.crop.mask.shape))
     seen = sample_plane(crop, plane, order=0, fill=0)
     return seen if seen.any() else None

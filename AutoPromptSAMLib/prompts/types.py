@@ -198,6 +198,16 @@ class MaskPrompt(Prompt):
             )
         object.__setattr__(self, "crop", self.crop.tight())
 
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The array axes along whose slices it speaks.
+
+        A mask of one slice is about that slice only: on others, which cross it, it would be a line. One that is more
+        than a voxel thick everywhere is about slices of any direction.
+        """
+        flat = tuple(axis for axis, size in enumerate(self.crop.mask.shape) if size == 1)
+        return flat or (0, 1, 2)
+
 
 _CLASSES: dict[str, type[Prompt]] = {cls.type: cls for cls in (Point, Box, Doodle, MaskPrompt)}
 

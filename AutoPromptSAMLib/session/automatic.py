@@ -15,7 +15,7 @@ from AutoPromptSAMLib import loops, prompters
 from AutoPromptSAMLib.datasets import native_axis
 from AutoPromptSAMLib.errors import GeometryError, PromptError
 from AutoPromptSAMLib.geometry import Crop, Plane, VolumeGeometry, paste_mask, slab_thickness
-from AutoPromptSAMLib.geometry.views import radiological_plane
+from AutoPromptSAMLib.geometry.views import radiological_plane, view_of
 from AutoPromptSAMLib.loops.automatic import AutomaticSlices, AutomaticStack, prompt_slices
 from AutoPromptSAMLib.loops.job import Control
 from AutoPromptSAMLib.loops.memory import SliceMemory
@@ -133,7 +133,8 @@ class Automatic:
             if on_slice is not None:
                 on_slice(name, index, paste_mask(answer.mask, planes[index], geometry), answer.agreement)
 
-        pool = self._ready(backbone, cache, control)
+        view = view_of(geometry, target.axis) if geometry.shape[0] > 1 else None
+        pool = self._ready(backbone, cache, control, view)
         seconds["encode"] += time.perf_counter() - started
         prompted = {n for given in target.prompts.values() for n in seed_slices(given, geometry, target.axis)}
         known = {n: here for n in sorted(prompted) if (here := prompts(n))}
@@ -145,8 +146,8 @@ class Automatic:
         seconds["prompt"] = seconds["total"] - seconds["encode"]
         return _result(found, planes, target, seconds)
 
-    def _ready(self, backbone: Backbone, cache: EmbeddingCache, control: Control) -> SupportPool:
-        """The supports to choose from, to which a run may add its own."""
+    def _ready(self, backbone: Backbone, cache: EmbeddingCache, control: Control, view: str | None) -> SupportPool:
+        """The supports to choose from for slices seen from ``view``, to which a run may add its own."""
         if self._pool is None:
             from AutoPromptSAMLib.supports import encode
             from AutoPromptSAMLib.supports.pool import SupportPool
@@ -156,9 +157,10 @@ class Automatic:
             for number, pair in enumerate(pairs):
                 control.check()
                 control.report(number, len(pairs), "Reading the supports")
-                pool.add(encode.encode_pairs(pool.prompter.backbone, cache, [pair])[0], pair.id, pair.objects)
+                support = encode.encode_pairs(pool.prompter.backbone, cache, [pair])[0]
+                pool.add(support, pair.id, pair.objects, pair.view)
             self._pool = pool
-        return self._pool.copy()
+        return self._pool.copy(view)
 
 
 def _result(

@@ -226,12 +226,14 @@ def archived(supports: SupportSet) -> bytes:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
-            if supports.task is not None and supports.task.is_file():
-                # An archive takes a network that is called by its hash, as in a library.
-                digest = hashlib.sha256(supports.task.read_bytes()).hexdigest()
-                own = folder / f"{digest}.safetensors"
-                shutil.copyfile(supports.task, own)
-                supports = replace(supports, task=own)
+            own = dict(supports.tasks)
+            for model, task in supports.tasks.items():
+                if not task.is_file():
+                    continue  # which the archive says
+                # An archive takes networks that are called by their hashes, as in a library.
+                own[model] = folder / f"{hashlib.sha256(task.read_bytes()).hexdigest()}.safetensors"
+                shutil.copyfile(task, own[model])
+            supports = replace(supports, tasks=own)
             return archive.write(supports, folder / "set").read_bytes()
         except OSError as error:
             raise storage_error(folder, error) from error

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from AutoPromptSAMLib.errors import ModelError
 from AutoPromptSAMLib.loops.job import Control
 from AutoPromptSAMLib.supports.pairs import SupportSet
 
@@ -20,13 +22,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MOST_VIEWS = 512  # of all images, kept in memory while a task is learned: 2.3 MB each. A choice.
+
 
 @dataclass(frozen=True)
 class LearningResult:
     """``task`` is the file with what was learned, to be attached to the set.
 
     ``dice`` is that of the held-back images, None where there were too few to hold some back; ``complete`` is False
-    when a person ended it, then the best network so far is in the file.
+    when a person ended it, then the best network so far is in the file. ``better`` says whether it should take the
+    place of what the set had learned with this model: not when it was ended before it was as good on held-back images.
     """
 
     task: Path
@@ -34,6 +39,7 @@ class LearningResult:
     steps: int
     seconds: float
     complete: bool
+    better: bool = True
 
 
 class _Considerate:
@@ -62,6 +68,8 @@ def learn_from(
 ) -> LearningResult:
     """Learn to find the set's objects from its pairs; starts from its task with this model, or the general weights.
 
+    So it does, with a warning in the log, where the task cannot be used with the model as it is now.
+
     With a GPU that has room for it, the model itself learns too (``backbones.lora``). A task in which it did is gone
     on from only where it can again.
 
@@ -69,18 +77,23 @@ def learn_from(
     on. Raises PromptError for too few pairs, Cancelled before anything was learned.
     """
     from AutoPromptSAMLib.backbones.lora import rank_for, rank_of
-    from AutoPromptSAMLib.prompters.proxy_prompt.weights import general_network, is_for, load_task
+    from AutoPromptSAMLib.prompters.proxy_prompt.weights import general_network, load_task
     from AutoPromptSAMLib.training.learn import learn
     from AutoPromptSAMLib.training.run import GpuMemoryError
     from AutoPromptSAMLib.training.settings import Settings
     from AutoPromptSAMLib.training.shots import Example
 
     examples = [
-        Example(pair.name, pair.source or pair.id, pair.image, dict(pair.masks.items())) for pair in supports.pairs
+        Example(pair.name, pair.group or pair.id, pair.image, dict(pair.masks.items())) for pair in supports.pairs
     ]
-    own = supports.task if supports.task is not None and is_for(supports.task, backbone) else None
     rank = rank_for(backbone)
-    before = None if own is None else load_task(own, backbone)
+    before = None
+    if backbone.card.name in supports.tasks:
+        try:
+            before = load_task(supports.tasks[backbone.card.name], backbone)
+        except ModelError as error:
+            logger.warning("Learning starts anew: %s", error)
+    had = None if before is None else before.header.info.get("held_back_dice")
     if before is not None and before.additions:
         # What the network knows is of the model as it was learned, too: both go on, or neither.
         rank = rank_of(before.additions) if rank else 0
@@ -100,7 +113,8 @@ def learn_from(
             cache, additions,
         )  # fmt: skip
 
-    settings = Settings(minutes=minutes, lora=rank)
+    views = max(2, min(Settings.views, MOST_VIEWS // len(examples) if examples else 0))
+    settings = Settings(minutes=minutes, lora=rank, views=views)
     learned = None
     try:
         learned = learn_with(settings)
@@ -112,5 +126,8 @@ def learn_from(
         start, additions = general_network(backbone) if additions else start, {}
         learned = learn_with(replace(settings, lora=0))
     learned.save(task, backbone, {"supports": len(examples)})
-    dice = None if learned.best_dice != learned.best_dice else learned.best_dice
-    return LearningResult(task, dice, learned.steps, learned.seconds, learned.stopped != "cancelled")
+    task.with_suffix(".part").unlink(missing_ok=True)  # of a run that a person ended, the set goes on from the task
+    dice = None if math.isnan(learned.best_dice) else learned.best_dice
+    complete = learned.stopped != "cancelled"
+    better = complete or not isinstance(had, float) or (dice is not None and dice >= had)
+    return LearningResult(task, dice, learned.steps, learned.seconds, complete, better)

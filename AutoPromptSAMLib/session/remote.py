@@ -287,4 +287,6 @@ def _kept(result: dict[str, Any], task: bytes) -> LearningResult:
             temporary.write_bytes(task)
     except OSError as error:
         raise storage_error(path, error) from error
-    return LearningResult(path, result["dice"], result["steps"], result["seconds"], result["complete"])
+    return LearningResult(
+        path, result["dice"], result["steps"], result["seconds"], result["complete"], result.get("better", True)
+    )

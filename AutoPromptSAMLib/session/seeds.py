@@ -37,7 +37,7 @@ def seed_slices(prompts: Iterable[Prompt], geometry: VolumeGeometry, axis: int) 
     """Indices along array axis ``axis`` of the slices that the prompts are on.
 
     A solid box speaks for the middle slice of what it has inside the volume: that is where a person drew it around the
-    object. A doodle is on all slices that it crosses.
+    object. A doodle is on all slices that it crosses, a mask of one slice on that one only (``MaskPrompt.axes``).
     """
     found: set[int] = set()
     for prompt in prompts:
@@ -53,7 +53,7 @@ def seed_slices(prompts: Iterable[Prompt], geometry: VolumeGeometry, axis: int) 
         elif isinstance(prompt, Box):
             inside = np.clip(_positions(prompt.corners, geometry, axis), -0.5, geometry.shape[axis] - 0.5)
             found.add(max(_nearest((inside.min() + inside.max()) / 2), 0))
-        elif isinstance(prompt, MaskPrompt):
+        elif isinstance(prompt, MaskPrompt) and axis in prompt.axes:
             others = tuple(a for a in range(3) if a != axis)
             found |= {int(n) + prompt.crop.lower[axis] for n in np.flatnonzero(prompt.crop.mask.any(axis=others))}
     return {index for index in found if 0 <= index < geometry.shape[axis]}
@@ -93,7 +93,8 @@ def natural_axis(prompts: Iterable[Prompt], geometry: VolumeGeometry) -> int:
     masks = [p for p in prompts if isinstance(p, (MaskPrompt, Doodle))]
     if not masks:
         return axial
-    return min((axial, *(a for a in range(3) if a != axial)), key=lambda a: len(seed_slices(masks, geometry, a)))
+    touched = {axis: len(seed_slices(masks, geometry, axis)) for axis in (axial, *range(3))}
+    return min((axis for axis in touched if touched[axis]), key=touched.__getitem__, default=axial)
 
 
 def corrected_mask(

@@ -30,19 +30,20 @@ def write(content: SupportSet, file: Path) -> Path:
     if not file.name.lower().endswith(ENDING):
         file = file.with_name(file.name + ENDING)
     with atomic_path(file) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        task = None
-        if content.task is not None:
+        tasks = {}
+        for model, task in content.tasks.items():
+            wrong = f'What "{content.name}" has learned with {model}'
             try:
-                weights = content.task.read_bytes()
+                weights = task.read_bytes()
             except OSError:
-                raise SupportError(f'The task of "{content.name}" is missing; attach it again.') from None
-            task = hashlib.sha256(weights).hexdigest()
-            if task != content.task.stem:
-                raise SupportError(f'The task of "{content.name}" was changed or damaged; attach it again.')
-            archive.writestr("task.safetensors", weights)
+                raise SupportError(f"{wrong} is missing; learn or attach it again.") from None
+            tasks[model] = hashlib.sha256(weights).hexdigest()
+            if tasks[model] != task.stem:
+                raise SupportError(f"{wrong} was changed or damaged; learn or attach it again.")
+            archive.writestr(f"tasks/{task.stem}.safetensors", weights)
         for pair in content.pairs:
             archive.writestr(f"pairs/{pair.id}.zip", pack_pair(pair))
-        archive.writestr(SET_FILE, pack_set(content, task))
+        archive.writestr(SET_FILE, pack_set(content, tasks))
     return file
 
 
@@ -53,20 +54,20 @@ def opened(file: Path) -> Iterator[SupportSet]:
     with tempfile.TemporaryDirectory() as folder:
         try:
             with zipfile.ZipFile(file) as archive:
-                content, task = unpack_set(_entry(archive, SET_FILE), "", lambda id: Path(folder) / id)
+                content, tasks = unpack_set(_entry(archive, SET_FILE), "", lambda id: Path(folder) / id)
                 pairs = []
                 for pair in content.pairs:
                     packed = _entry(archive, f"pairs/{pair.id}.zip")
                     unpack_pair(packed, pair.id, pair.objects)
                     (Path(folder) / pair.id).write_bytes(packed)
                     pairs.append(pair)
-                network = None
-                if task is not None:
-                    weights = _entry(archive, "task.safetensors")
-                    if hashlib.sha256(weights).hexdigest() != task:
-                        raise Damaged("its task is not the one that was saved")
-                    network = Path(folder) / "task.safetensors"
-                    network.write_bytes(weights)
+                networks = {}
+                for model, digest in tasks.items():
+                    weights = _entry(archive, f"tasks/{digest}.safetensors")
+                    if hashlib.sha256(weights).hexdigest() != digest:
+                        raise Damaged("a task of it is not the one that was saved")
+                    networks[model] = Path(folder) / f"{digest}.safetensors"
+                    networks[model].write_bytes(weights)
         except Damaged as error:
             raise SupportError(f"{wrong} {error}; export it again.") from None
         except (KeyError, *DAMAGED) as error:
@@ -75,7 +76,7 @@ def opened(file: Path) -> Iterator[SupportSet]:
             if not file.is_file() or error.filename == str(file):
                 raise SupportError(f"{file} cannot be read ({error.strerror or error}); check the path.") from None
             raise storage_error(Path(folder), error) from error
-        yield replace(content, pairs=tuple(pairs), task=network)
+        yield replace(content, pairs=tuple(pairs), tasks=networks)
 
 
 def _entry(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -26,15 +26,17 @@ MOST_SIMILAR = 4
 
 
 def prompter_for(backbone: Backbone, supports: SupportSet) -> tuple[ProxyPrompter, str]:
-    """The prompter of a set, with the network that has learned it or the general one, and what answers depend on.
+    """The prompter of a set, with the network that has learned it with this model or the general one, and what answers
+    depend on.
 
     Its backbone is ``backbone``, or that with what the task added to it.
 
-    Raises ModelError when the set's network is missing, damaged or another model's, or when it has none and there is
+    Raises ModelError when the set's network is missing, damaged or of other weights, or when it has none and there is
     no general one for this backbone.
     """
-    if supports.task is not None:
-        task = load_task(supports.task, backbone)
+    learned = supports.tasks.get(backbone.card.name)
+    if learned is not None:
+        task = load_task(learned, backbone)
         network, backbone, name = task.network, task.backbone, task.header.sha256
     else:
         general = general_network(backbone)
@@ -44,7 +46,7 @@ def prompter_for(backbone: Backbone, supports: SupportSet) -> tuple[ProxyPrompte
                 "`autopromptsam learn`, or choose another model."
             )
         network, name = general, f"{content_sha256(general.state_dict())}, labels copied"
-    return ProxyPrompter(network.eval(), backbone, copying=supports.task is None), name
+    return ProxyPrompter(network.eval(), backbone, copying=learned is None), name
 
 
 def encode_pairs(backbone: Backbone, cache: EmbeddingCache, pairs: Sequence[SupportPair]) -> list[Support]:

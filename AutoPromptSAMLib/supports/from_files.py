@@ -11,6 +11,7 @@ from pathlib import Path
 from AutoPromptSAMLib.geometry import Crop, Volume, VolumeGeometry
 from AutoPromptSAMLib.geometry.lattice import crop_on
 from AutoPromptSAMLib.images import is_picture, load_segmentation, load_volume
+from AutoPromptSAMLib.intensity import IntensityMapping
 from AutoPromptSAMLib.supports.choice import SLICES
 from AutoPromptSAMLib.supports.errors import SupportError
 from AutoPromptSAMLib.supports.from_volume import pairs_from_volume
@@ -26,6 +27,7 @@ def pairs_from_files(
     limit: int = SLICES,
     *,
     view: str | None = None,
+    mapping: IntensityMapping | None = None,
     name: str = "",
     source: str = "",
 ) -> tuple[tuple[SupportObject, ...], list[SupportPair]]:
@@ -35,7 +37,8 @@ def pairs_from_files(
     names, which of them to take, None for all; of a plain label map, the names of labels 1, 2, ... in their order
     (a single name stands for all that is not 0; labels that do not count from 1 are named in ascending order), None
     for "label 1" and so on, or "object" where there is only one. Other arguments as in ``pairs_from_volume``.
-    Names of files are not kept. Raises ImageError, GeometryError or SupportError with what is wrong.
+    ``mapping`` is for volumes only. Names of files are not kept. Raises ImageError, GeometryError or SupportError with
+    what is wrong.
     """
     image_path, mask_path = Path(image_path), Path(mask_path)
     if mask_path.is_dir():
@@ -45,9 +48,11 @@ def pairs_from_files(
     picture = is_picture(image_path) or is_picture(mask_path)
     named = _renamed({each: masks.crop(each) for each in masks}, objects, mask_path)
     crops = {each: _placed(crop, geometry, volume, picture, mask_path) for each, crop in named.items()}
+    is_flat = is_picture(image_path)
     pairs = pairs_from_volume(
-        volume, crops, limit, view=view, has_spacing=not is_picture(image_path), name=name, source=source
-    )
+        volume, crops, limit, mapping=None if is_flat else mapping, view=view, has_spacing=not is_flat, name=name,
+        source=source,
+    )  # fmt: skip
     return as_objects(tuple(named)), pairs
 
 

@@ -81,6 +81,7 @@ def pairs_from_volume(
                 (row, col) if has_spacing else None,
                 seen_from if geometry.shape[0] > 1 else None,
                 source,
+                volume.digest[:16],
             )
         )
     if not pairs:

@@ -1,7 +1,7 @@
 """Sets of supports on disk, in the user's folder: one folder a set.
 
-``set.json``, ``pairs/<SHA-256>.zip``, ``thumbnails/<SHA-256>.png`` and, when the set has a network of its own,
-``<SHA-256>.safetensors``. Files appear by an atomic rename, ``set.json`` last, so that a crash or a full disk leaves
+``set.json``, ``pairs/<SHA-256>.zip``, ``thumbnails/<SHA-256>.png`` and a ``<SHA-256>.safetensors`` for every network
+of its own. Files appear by an atomic rename, ``set.json`` last, so that a crash or a full disk leaves
 the set as it was. Several processes may use one library.
 """
 
@@ -37,9 +37,9 @@ from AutoPromptSAMLib.supports.pairs import (
 from AutoPromptSAMLib.supports.storage import (
     SET_FILE,
     Damaged,
-    check_task,
     pack_pair,
     pack_set,
+    task_model,
     unpack_set,
 )
 from AutoPromptSAMLib.supports.thumbnail import thumbnail_png
@@ -89,11 +89,13 @@ class SupportLibrary:
         except OSError:
             raise SupportError(f'There is no set of supports "{set_id}"; it may have been removed.') from None
         try:
-            content, task = unpack_set(text, set_id, lambda id: _pair_path(path, id))
+            content, tasks = unpack_set(text, set_id, lambda id: _pair_path(path, id))
         except Damaged as error:
             raise SupportError(f"The set of supports in {path} is damaged, because {error}; remove it.") from None
         pairs = tuple(replace(pair, thumbnail=_thumbnail_path(path, pair.id)) for pair in content.pairs)
-        return replace(content, pairs=pairs, task=None if task is None else _task_path(path, task))
+        return replace(
+            content, pairs=pairs, tasks={model: _task_path(path, digest) for model, digest in tasks.items()}
+        )
 
     def find(self, name_or_id: str) -> SupportSet:
         """The set with this name or id; SupportError when there is none, or several have the name."""
@@ -117,19 +119,21 @@ class SupportLibrary:
     def add_pairs(
         self, set_id: str, pairs: Sequence[SupportPair], objects: Sequence[SupportObject] = ()
     ) -> SupportSet:
-        """Add pairs; one that the set has already, pixel for pixel, is not added again.
+        """Add pairs; one that the set has already, pixel for pixel, is not added again but gets the new one's objects.
 
         Objects of the added pairs that the set does not have yet join it, as they are in ``objects`` or with a default
         colour. A name that is taken gets a number.
         """
 
         def change(before: SupportSet) -> SupportSet:
-            kept = list(before.pairs)
+            kept = {pair.id: pair for pair in before.pairs}
             for pair in pairs:
-                if all(pair.id != other.id for other in kept):
-                    kept.append(replace(pair, name=_free(pair.name, [other.name for other in kept])))
-            given, added = {each.name: each for each in objects}, kept[len(before.pairs) :]
-            new = dict.fromkeys(name for pair in added for name in pair.objects if name not in before.names)
+                if pair.id in kept:
+                    kept[pair.id] = replace(kept[pair.id], objects=pair.objects, read=pair.read)
+                else:
+                    kept[pair.id] = replace(pair, name=_free(pair.name, [other.name for other in kept.values()]))
+            given = {each.name: each for each in objects}
+            new = dict.fromkeys(name for pair in pairs for name in pair.objects if name not in before.names)
             joined = (
                 *before.objects,
                 *(
@@ -137,9 +141,9 @@ class SupportLibrary:
                     for number, name in enumerate(new, len(before.objects))
                 ),
             )
-            return replace(before, objects=joined, pairs=tuple(kept))
+            return replace(before, objects=joined, pairs=tuple(kept.values()))
 
-        return self._change(set_id, change)
+        return self._change(set_id, change, redrawn={pair.id for pair in pairs})
 
     def remove_pair(self, set_id: str, pair_id: str) -> SupportSet:
         """Take a pair out of a set."""
@@ -202,9 +206,24 @@ class SupportLibrary:
                     f"{path} could not be removed ({error.strerror or error}); close what uses it and try again."
                 ) from None
 
-    def attach_task(self, set_id: str, path: Path | None) -> SupportSet:
-        """Give a set a copy of a network that has learned its objects; None takes the one that it has away."""
-        return self._change(set_id, lambda content: replace(content, task=None if path is None else Path(path)))
+    def attach_task(self, set_id: str, path: Path) -> SupportSet:
+        """Give a set a copy of a network that has learned its objects, in place of the one for the same model."""
+
+        def change(before: SupportSet) -> SupportSet:
+            return replace(before, tasks={**before.tasks, task_model(path): path})
+
+        return self._change(set_id, change)
+
+    def detach_task(self, set_id: str, model: str) -> SupportSet:
+        """Take the network for a model away from a set; the general one prompts again."""
+
+        def change(before: SupportSet) -> SupportSet:
+            if model not in before.tasks:
+                known = ", ".join(before.tasks) or "none"
+                raise SupportError(f'"{before.name}" has no network for "{model}"; it has {known}.')
+            return replace(before, tasks={name: path for name, path in before.tasks.items() if name != model})
+
+        return self._change(set_id, change)
 
     def export(self, set_id: str, file: Path) -> Path:
         """Write a set with its network into one file, whose name gets the ending .apsupports; its path."""
@@ -228,24 +247,32 @@ class SupportLibrary:
             sets = self.sets()
             content = replace(content, name=_free(content.name, [each.name for each in sets]))
             try:
-                _write(path, content, redraw=True)
+                _write(path, content, {pair.id for pair in content.pairs})
             except BaseException:
                 shutil.rmtree(path, ignore_errors=True)
                 raise
         return self.get(content.id)
 
-    def _change(self, set_id: str, change: Callable[[SupportSet], SupportSet], redraw: bool = False) -> SupportSet:
+    def _change(
+        self,
+        set_id: str,
+        change: Callable[[SupportSet], SupportSet],
+        redraw: bool = False,
+        redrawn: Collection[str] = (),
+    ) -> SupportSet:
         path = self._path(set_id)
         with self._locked():
             before = self.get(set_id)
-            _write(path, change(before), redraw, {pair.id for pair in before.pairs})
+            after = change(before)
+            drawn = {pair.id for pair in after.pairs} if redraw else set(redrawn)
+            _write(path, after, drawn, {pair.id for pair in before.pairs})
             after = self.get(set_id)
             # Before another process can add the same pair again, whose file has the same name.
             for gone in {pair.id for pair in before.pairs} - {pair.id for pair in after.pairs}:
                 _discard(_pair_path(path, gone))
                 _discard(_thumbnail_path(path, gone))
-            if before.task is not None and before.task != after.task:
-                _discard(before.task)
+            for left in set(before.tasks.values()) - set(after.tasks.values()):
+                _discard(left)
         return after
 
     @contextmanager
@@ -264,11 +291,11 @@ class SupportLibrary:
             lock.release()
 
 
-def _write(path: Path, content: SupportSet, redraw: bool, known: Collection[str] = ()) -> None:
+def _write(path: Path, content: SupportSet, redrawn: Collection[str], known: Collection[str] = ()) -> None:
     """Bring a set's folder to ``content``; new files are removed again when the disk does not take all of them.
 
-    A damaged pair of those that are ``known``, by id, stays as it is: it must not keep another from being removed. So
-    does the set's own network, which may be missing.
+    Pairs that are ``redrawn``, by id, get new thumbnails. A damaged pair of those that are ``known`` stays as it is:
+    it must not keep another from being removed. So do the set's own networks, which may be missing.
     """
     made: list[Path] = []
 
@@ -282,25 +309,25 @@ def _write(path: Path, content: SupportSet, redraw: bool, known: Collection[str]
 
     colours = {each.name: each.colour for each in content.objects}
     try:
-        task = None
-        if content.task is not None and content.task == _task_path(path, content.task.stem):
-            task = content.task.stem
-        elif content.task is not None:
-            check_task(content.task)
-            weights = content.task.read_bytes()
-            task = hashlib.sha256(weights).hexdigest()
-            if not _task_path(path, task).exists():
-                write(_task_path(path, task), weights)
+        tasks = {}
+        for model, task in content.tasks.items():
+            if task == _task_path(path, task.stem):
+                tasks[model] = task.stem
+                continue
+            weights = task.read_bytes()
+            tasks[model] = hashlib.sha256(weights).hexdigest()
+            if not _task_path(path, tasks[model]).exists():
+                write(_task_path(path, tasks[model]), weights)
         for pair in content.pairs:
             try:
                 if not _pair_path(path, pair.id).exists():
                     write(_pair_path(path, pair.id), pack_pair(pair))
-                if redraw or not _thumbnail_path(path, pair.id).exists():
+                if pair.id in redrawn or not _thumbnail_path(path, pair.id).exists():
                     write(_thumbnail_path(path, pair.id), thumbnail_png(pair, colours))
             except SupportError:
                 if pair.id not in known:
                     raise
-        write(path / SET_FILE, pack_set(content, task))
+        write(path / SET_FILE, pack_set(content, tasks))
     except BaseException as error:
         for file in made:
             _discard(file)

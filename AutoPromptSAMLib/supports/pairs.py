@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ Pixels = tuple[UInt8Array, dict[str, BoolArray]]
 Colour = tuple[float, float, float]
 
 MOST_PIXELS = 1024  # a side: what the largest encoders take
+MOST_OBJECTS, MOST_PAIRS = 256, 10_000  # of a set
 MOST_LETTERS = 200  # of a name or a source: they are shown in one line
 VIEWS = tuple(ANATOMICAL_AXES)
 
@@ -63,7 +64,8 @@ class SupportPair:
     ``id``: SHA-256 of image and masks. ``objects``: what is annotated; an object whose mask is empty is known not to
     be on this image, one that is not named here may be. ``spacing``: (row, col) in mm, None when pixels have no known
     size. ``view``: the anatomical direction of a volume's slice, in the orientation of ``views``; None for a picture.
-    ``thumbnail``: a PNG with the objects' outlines, None outside of a library. ``source``: a free text.
+    ``thumbnail``: a PNG with the objects' outlines, None outside of a library. ``source``: a free text. ``group``:
+    pairs of one image have the same one, so that none is learned from another; "" for a pair by itself.
     """
 
     id: str
@@ -74,6 +76,7 @@ class SupportPair:
     view: str | None = None
     thumbnail: Path | None = None
     source: str = ""
+    group: str = ""
 
     @staticmethod
     def of(
@@ -83,6 +86,7 @@ class SupportPair:
         spacing: tuple[float, float] | None = None,
         view: str | None = None,
         source: str = "",
+        group: str = "",
     ) -> SupportPair:
         """A pair of an image (rows, cols, 3) uint8 RGB and masks (rows, cols), made smaller if it is too large.
 
@@ -103,12 +107,14 @@ class SupportPair:
             raise SupportError(f'"{view}" is no view; use axial, sagittal or coronal.')
         rows, cols = image.shape[:2]
         kept = {checked_text(n, "The name of an object"): np.asarray(m, dtype=bool) for n, m in masks.items()}
+        if len(kept) < len(masks):
+            raise SupportError(f'Two objects on "{name}" have the same name but for spaces; give each its own.')
         image, kept = _at_most(np.ascontiguousarray(image), kept, MOST_PIXELS)
         if spacing is not None:
             spacing = (spacing[0] * rows / image.shape[0], spacing[1] * cols / image.shape[1])
         pixels = (image, kept)
         text = checked_text(source, "The source", may_be_empty=True)
-        return SupportPair(pixels_id(pixels), name, tuple(kept), lambda: pixels, spacing, view, None, text)
+        return SupportPair(pixels_id(pixels), name, tuple(kept), lambda: pixels, spacing, view, None, text, group)
 
     @cached_property
     def _pixels(self) -> Pixels:
@@ -127,20 +133,26 @@ class SupportPair:
 
 @dataclass(frozen=True, eq=False)
 class SupportSet:
-    """Pairs that show the same ``objects``. ``task``: a network that has learned them; None: the general one.
+    """Pairs that show the same ``objects``. ``tasks``: networks that have learned them, by the model they prompt.
 
-    A set of a library is what it was when the library gave it. Raises SupportError when an object is named twice or a
-    pair shows another one.
+    With another model the general network prompts. A set of a library is what it was when the library gave it. Raises
+    SupportError when an object is named twice, a pair shows another one, or there are too many.
     """
 
     id: str
     name: str
     objects: tuple[SupportObject, ...]
     pairs: tuple[SupportPair, ...] = ()
-    task: Path | None = None
+    tasks: Mapping[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", checked_text(self.name, "The name of a set of supports"))
+        for count, most, what in (
+            (len(self.objects), MOST_OBJECTS, "objects; choose some of them"),
+            (len(self.pairs), MOST_PAIRS, "images; make a second set"),
+        ):
+            if count > most:
+                raise SupportError(f'"{self.name}" would have {count} and can have {most} {what}.')
         twice = [name for number, name in enumerate(self.names) if name in self.names[:number]]
         if twice:
             raise SupportError(f'The object "{twice[0]}" is in "{self.name}" twice; give each its own name.')
@@ -198,7 +210,10 @@ def _at_most(image: UInt8Array, masks: dict[str, BoolArray], side: int) -> Pixel
 
 
 def shrunk(mask: BoolArray, size: tuple[int, int]) -> BoolArray:
-    """A mask at another size (cols, rows): pixels that are at least half covered."""
-    parts = Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0))).resize(size, Image.Resampling.BOX)
-    covered: BoolArray = np.asarray(parts) >= 128
-    return covered
+    """A mask at a smaller size (cols, rows): pixels that are at least half covered.
+
+    Of an object that covers no pixel so far, those that are touched: an empty mask would say that it is not there.
+    """
+    parts = np.asarray(Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0))).resize(size, Image.Resampling.BOX))
+    covered: BoolArray = parts >= 128
+    return covered if covered.any() or not mask.any() else parts > 0

@@ -15,13 +15,15 @@ from AutoPromptSAMLib.supports.encode import MOST_SIMILAR, most_similar, signatu
 
 # What encoded supports may take, on the GPU if there is one; 24 of them with 20 objects take half of it. A choice.
 MOST_BYTES = 1 << 30
+MOST_TOGETHER = 8  # objects that are encoded and prompted at once: 60 MB each with four supports
 
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
     support: Support
     name: str  # unique: what the answers are remembered under
-    objects: frozenset[str]  # annotated, whether they are there or not
+    objects: tuple[str, ...]  # annotated, whether they are there or not, in the order of the masks
+    view: str | None
     signature: torch.Tensor
 
 
@@ -30,27 +32,35 @@ class SupportPool:
 
     And again if it was not used for long and ``MOST_BYTES`` were full: each slice that a person corrects is a support.
 
-    A support counts only for the objects that are annotated on it: others may be there all the same. ``weights`` names
-    the prompter's network.
+    A support counts only for the objects that are annotated on it: others may be there all the same. One that is seen
+    from another ``view`` than the slices counts where there is no other. ``weights`` names the prompter's network.
     """
 
-    def __init__(self, prompter: ProxyPrompter, weights: str) -> None:
+    def __init__(self, prompter: ProxyPrompter, weights: str, view: str | None = None) -> None:
         self.prompter = prompter
         self.weights = weights
+        self.view = view
         self._candidates: list[_Candidate] = []
         self._memories: dict[tuple[str, tuple[str, ...]], SupportMemory] = {}
 
     def __len__(self) -> int:
         return len(self._candidates)
 
-    def add(self, support: Support, name: str, objects: Iterable[str]) -> None:
-        """Let a support be chosen. ``name`` stands for its content; ``objects`` are what is annotated on it."""
-        new = _Candidate(support, name, frozenset(objects), signature(support.features))
+    def add(self, support: Support, name: str, objects: Iterable[str], view: str | None = None) -> None:
+        """Let a support be chosen.
+
+        ``name`` stands for its image and masks, whatever these are called; ``objects`` are what is annotated on it, in
+        the order of its masks. ``view`` None: it may be seen from anywhere.
+        """
+        new = _Candidate(support, name, tuple(objects), view, signature(support.features))
         self._candidates = [*(other for other in self._candidates if other.name != name), new]
 
-    def copy(self) -> SupportPool:
-        """A pool with the same supports, to which others can be added; what is encoded already is shared."""
-        other = SupportPool(self.prompter, self.weights)
+    def copy(self, view: str | None = None) -> SupportPool:
+        """A pool for slices seen from ``view`` with the same supports, to which others can be added.
+
+        What is encoded already is shared.
+        """
+        other = SupportPool(self.prompter, self.weights, view)
         other._candidates = list(self._candidates)
         other._memories = self._memories
         return other
@@ -60,13 +70,17 @@ class SupportPool:
         by_choice: dict[tuple[int, ...], list[str]] = {}
         for name in objects:
             able = [n for n, each in enumerate(self._candidates) if name in each.objects]
+            able = [
+                n for n in able if self._candidates[n].view in (None, self.view or self._candidates[n].view)
+            ] or able
             nearest = most_similar(features, [self._candidates[n].signature for n in able], MOST_SIMILAR)
             chosen = tuple(sorted(able[n] for n in nearest))
             if any(self._candidates[n].support.has(name) for n in chosen):
                 by_choice.setdefault(chosen, []).append(name)
         return [
-            SupportGroup(tuple(names), tuple(self._candidates[n] for n in chosen), self)
+            SupportGroup(tuple(names[start : start + MOST_TOGETHER]), tuple(self._candidates[n] for n in chosen), self)
             for chosen, names in by_choice.items()
+            for start in range(0, len(names), MOST_TOGETHER)
         ]
 
     def _memory(self, objects: tuple[str, ...], candidates: Sequence[_Candidate]) -> SupportMemory:
@@ -96,8 +110,10 @@ class SupportGroup:
 
     @property
     def identity(self) -> str:
-        """Names objects, supports and network."""
-        parts = [self.pool.weights, *self.objects, "", *(each.name for each in self.candidates)]
+        """Names objects, supports, which of their masks the objects are, and network."""
+        parts = [self.pool.weights, *self.objects, ""]
+        for each in self.candidates:
+            parts += [each.name, *(str(each.objects.index(name)) for name in self.objects)]
         return "\n".join(parts)
 
     @property

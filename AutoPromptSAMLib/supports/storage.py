@@ -21,6 +21,8 @@ from PIL import Image
 from AutoPromptSAMLib.files.checks import DAMAGED
 from AutoPromptSAMLib.supports.errors import SupportError
 from AutoPromptSAMLib.supports.pairs import (
+    MOST_OBJECTS,
+    MOST_PAIRS,
     MOST_PIXELS,
     VIEWS,
     Pixels,
@@ -32,13 +34,11 @@ from AutoPromptSAMLib.supports.pairs import (
 
 SET_FILE = "set.json"
 FORMAT = "autopromptsam-supports"
-VERSION = 1
+VERSION = 2
 DIGEST = re.compile("[0-9a-f]{64}")
 TASK_KIND = "Proxy Prompt task"
 # A PNG of the largest image is 3 MB if it is noise; larger ones are not ours.
 _MOST_BYTES = 8 * 2**20
-_MOST_OBJECTS = 256
-_MOST_PAIRS = 10_000
 _MOST_HEADER = 2**20
 
 _WRITTEN = (1980, 1, 1, 0, 0, 0)  # the same content makes the same file
@@ -95,8 +95,8 @@ def _picture(archive: zipfile.ZipFile, name: str, mode: str) -> Any:
         return np.array(picture)
 
 
-def pack_set(content: SupportSet, task: str | None) -> bytes:
-    """The JSON text of a set; ``task`` is the SHA-256 of its network's file."""
+def pack_set(content: SupportSet, tasks: Mapping[str, str]) -> bytes:
+    """The JSON text of a set; ``tasks``: the SHA-256 of its networks' files, by model."""
     said = {
         "name": content.name,
         "objects": [
@@ -111,17 +111,18 @@ def pack_set(content: SupportSet, task: str | None) -> bytes:
                 "spacing": None if pair.spacing is None else list(pair.spacing),
                 "view": pair.view,
                 "source": pair.source,
+                "group": pair.group,
             }
             for pair in content.pairs
         ],
-        "task": task,
+        "tasks": dict(tasks),
     }
     whole = {"format": FORMAT, "version": VERSION, "sha256": _digest(said), "set": said}
     return json.dumps(whole, indent=1, ensure_ascii=False).encode()
 
 
-def unpack_set(text: bytes, id: str, pair_path: Mapping[str, Path] | Any) -> tuple[SupportSet, str | None]:
-    """The set of a JSON text, without thumbnails and network, and the SHA-256 of its network.
+def unpack_set(text: bytes, id: str, pair_path: Mapping[str, Path] | Any) -> tuple[SupportSet, dict[str, str]]:
+    """The set of a JSON text, without thumbnails and networks, and the SHA-256 of its networks by model.
 
     ``pair_path(id)`` is where a pair lies. Damaged when the text is not what was written.
     """
@@ -134,16 +135,16 @@ def unpack_set(text: bytes, id: str, pair_path: Mapping[str, Path] | Any) -> tup
         said = whole["set"]
         if whole["sha256"] != _digest(said):
             raise Damaged("its content is not what was saved")
-        task = said["task"]
-        if task is not None and not DIGEST.fullmatch(task):
-            raise ValueError("its task has no SHA-256")
-        if len(said["objects"]) > _MOST_OBJECTS or len(said["pairs"]) > _MOST_PAIRS:
+        tasks = dict(said.get("tasks", {}))  # version 1 did not say which model its network was for
+        if not all(isinstance(model, str) and DIGEST.fullmatch(digest) for model, digest in tasks.items()):
+            raise ValueError("a task of it has no SHA-256")
+        if len(said["objects"]) > MOST_OBJECTS or len(said["pairs"]) > MOST_PAIRS:
             raise ValueError("it has too many objects or pairs")
         objects = tuple(
             SupportObject(each["name"], tuple(each["colour"]), str(each["terminology"])) for each in said["objects"]
         )
         pairs = tuple(_pair(each, pair_path) for each in said["pairs"])
-        return SupportSet(id, said["name"], objects, pairs), task
+        return SupportSet(id, said["name"], objects, pairs), tasks
     except (KeyError, TypeError, ValueError, RecursionError, AttributeError) as error:
         raise Damaged(f"it cannot be read ({type(error).__name__}: {error})") from None
     except SupportError as error:
@@ -163,26 +164,32 @@ def _pair(said: Mapping[str, Any], pair_path: Any) -> SupportPair:
         raise ValueError(f"{view} is no view")
     path = pair_path(id)
     return SupportPair(
-        id, str(said["name"]), objects, lambda: read_pair(path, id, objects), spacing, view, None, str(said["source"])
-    )
+        id, str(said["name"]), objects, lambda: read_pair(path, id, objects), spacing, view, None, str(said["source"]),
+        str(said.get("group", "")),
+    )  # fmt: skip
 
 
 def _digest(said: Any) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def check_task(path: Path) -> None:
-    """SupportError unless a file says that it is a Proxy Prompt network; its weights are checked on loading."""
+def task_model(path: Path) -> str:
+    """The model that a Proxy Prompt network was learned with; SupportError for another file.
+
+    Its weights are checked on loading.
+    """
     try:
         with open(path, "rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
             header = json.loads(stream.read(length)) if 0 < length <= _MOST_HEADER else {}
-        kind = json.loads(header["__metadata__"]["autopromptsam"])["kind"]
+        about = json.loads(header["__metadata__"]["autopromptsam"])
+        kind, model = about["kind"], about["backbone"]
     except OSError as error:
         raise SupportError(f"The task {path} cannot be read ({error.strerror or error}); check the path.") from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        kind = None
-    if kind != TASK_KIND:
+        kind = model = None
+    if kind != TASK_KIND or not isinstance(model, str):
         raise SupportError(
             f"The file {path} is no task of AutoPromptSAM; choose one that `autopromptsam learn` wrote."
         )
+    return model

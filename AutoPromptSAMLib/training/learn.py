@@ -29,7 +29,7 @@ from AutoPromptSAMLib.training.run import Control, Learned, Run
 from AutoPromptSAMLib.training.settings import Settings
 from AutoPromptSAMLib.training.shots import Example, Shot, shots_of
 
-_JUDGING = 4  # supports, when a network is judged
+_JUDGING, _JUDGED = 4, 8  # supports and objects at once, when a network is judged
 
 
 def learn(
@@ -168,7 +168,7 @@ def _judged(teacher: Teacher, shown: Sequence[Shot], rest: Sequence[Shot]) -> tu
         together.setdefault(tuple(shot.known[number] for shot in (*shown, *rest)), []).append(number)
     scores: list[float] = []
     first = np.zeros((len(shown[0].objects), 1, 1), dtype=bool)
-    for numbers in together.values():
+    for numbers in (alike[n : n + _JUDGED] for alike in together.values() for n in range(0, len(alike), _JUDGED)):
         supports = _covering([shot for shot in rest if shot.known[numbers[0]]], _JUDGING)
         if not supports:
             continue

@@ -213,7 +213,7 @@ class SupportsGallery(Panel):
 def _set(row: SetRow) -> dict[str, Any]:
     return {
         "id": row.id, "name": row.name, "about": row.about, "objects": [for_page(each) for each in row.objects],
-        "learned": row.learned, "thumb": thumbnail(row.thumbnail),
+        "learned": ", ".join(row.learned), "thumb": thumbnail(row.thumbnail),
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from AutoPromptSAMLib.mrml.reports import Propagation
 from AutoPromptSAMLib.mrml.segment_list import hexadecimal
 from AutoPromptSAMLib.supports import SupportObject, SupportPair, SupportSet
+from AutoPromptSAMLib.zoo import load_cards
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,13 @@ class ObjectColour:
 
 @dataclass(frozen=True)
 class SetRow:
-    """A set: ``about`` as "3 examples", whether a network ``learned`` it, ``thumbnail`` the picture of its first."""
+    """A set: ``about`` as "3 examples", the models it ``learned`` with, ``thumbnail`` the picture of its first."""
 
     id: str
     name: str
     about: str
     objects: tuple[ObjectColour, ...]
-    learned: bool
+    learned: tuple[str, ...]
     thumbnail: Path | None
 
 
@@ -85,7 +86,12 @@ def set_row(content: SupportSet) -> SetRow:
     """The row of a set."""
     objects = tuple(ObjectColour(each.name, hexadecimal(each.colour)) for each in content.objects)
     first = next((pair.thumbnail for pair in content.pairs if pair.thumbnail is not None), None)
-    return SetRow(content.id, content.name, count_text(content), objects, content.task is not None, first)
+    return SetRow(content.id, content.name, count_text(content), objects, tuple(map(_title, content.tasks)), first)
+
+
+def _title(model: str) -> str:
+    card = load_cards().get(model)
+    return model if card is None else card.title
 
 
 def pair_row(pair: SupportPair, content: SupportSet) -> PairRow:

@@ -99,7 +99,7 @@ class ExampleSets:
         pair = next((each for each in chosen.pairs if each.id == pair_id), None)
         if pair is not None:
             image, masks = pair.image, pair.masks  # read before its file goes
-            kept = SupportPair.of(pair.name, image, masks, pair.spacing, pair.view, pair.source)
+            kept = SupportPair.of(pair.name, image, masks, pair.spacing, pair.view, pair.source, pair.group)
             self.chosen = self.library.remove_pair(chosen.id, pair_id)
             self._removed = (chosen.id, kept)
 

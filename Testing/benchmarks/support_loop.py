@@ -41,6 +41,7 @@ def main() -> None:
     session = LocalSession(load_backbone(given.model), EmbeddingCache(home() / "embeddings"))
     session.set_image(volume)
     organs = given.organs.split(",")
+    tasks = {} if given.task is None else {given.model: given.task}
     print(
         f"{'organ':14} {'supports':>8} {'Dice':>6} {'raw':>6} {'wrongly filled':>15} {'s/slice':>8} {'prompting':>10}"
     )
@@ -49,7 +50,7 @@ def main() -> None:
         pairs = pairs_from_volume(volume, truth, given.limit)
         used = {int(pair.name.split()[-1]) for pair in pairs}
         others = np.array([index not in used for index in range(len(labels))])
-        session.set_supports(SupportSet("", "sample", as_objects(names), tuple(pairs), given.task))
+        session.set_supports(SupportSet("", "sample", as_objects(names), tuple(pairs), tasks))
         raw = {name: np.zeros(labels.shape, dtype=bool) for name in names}
         seen: set[tuple[str, int]] = set()
 

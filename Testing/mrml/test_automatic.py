@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from AutoPromptSAMLib.errors import Cancelled, ModelError
+from AutoPromptSAMLib.errors import Cancelled, ModelError, PromptError
 from AutoPromptSAMLib.geometry import Crop
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
 from AutoPromptSAMLib.mrml.reports import SURE_COLORS, SURE_LEVELS, Propagation
@@ -270,7 +270,7 @@ def test_slices_that_were_vouched_for_become_examples_with_what_was_vouched_for(
     assert [pair.view for pair in (four, six)] == ["axial"] * 2
     assert four.masks["rod"].sum() == person.truth[4].sum()
     assert six.masks["other rod"].sum() == (person.truth | spot)[6].sum()
-    assert four.source == six.source != ""
+    assert four.group == six.group != ""
     assert person.volume.name not in four.source
 
 
@@ -283,11 +283,26 @@ def test_without_a_choice_examples_are_spread_over_the_segments(person: Person) 
     assert all(pair.masks["rod"].any() for pair in pairs if pair.name in {f"axial {n}" for n in SLICES})
 
 
+def test_slices_across_those_that_were_vouched_for_are_not(person: Person) -> None:
+    person.run(examples("rod", "other rod"))
+    rod, other = (info.id for info in person.segmenter.segments)
+    person.segmenter.accept_slice(0, 4)
+    for index in (6, 7):  # slices side by side: a block, drawn axially
+        spot = np.zeros_like(person.truth)
+        spot[index, 2:6, 2:6] = True
+        person.paint(other, spot)
+    assert set(person.segmenter.vouched_slices(0, [rod, other])) == {4, 6, 7}
+    for axis in (1, 2):
+        assert person.segmenter.vouched_slices(axis, [rod, other]) == {}
+        with pytest.raises(PromptError, match="No slice of this image was prompted"):
+            person.segmenter.new_pairs([rod, other], axis)
+
+
 def test_what_was_learned_is_attached_to_the_set(person: Person, tmp_path: Path) -> None:
     attached: list[tuple[str, Path | None]] = []
 
     class Library(SupportLibrary):
-        def attach_task(self, set_id: str, path: Path | None) -> SupportSet:
+        def attach_task(self, set_id: str, path: Path) -> SupportSet:
             attached.append((set_id, path))
             return examples("rod")
 
@@ -316,12 +331,33 @@ def test_what_was_learned_is_attached_to_the_set(person: Person, tmp_path: Path)
     assert "0.91" in person.said[-1]
 
 
+def test_what_was_learned_better_before_stays(person: Person, tmp_path: Path) -> None:
+    class Library(SupportLibrary):
+        def attach_task(self, set_id: str, path: Path) -> SupportSet:
+            raise AssertionError("the set has a better network")
+
+    person.session.close()
+    session = person.segmenter.session = person.session = Learns()
+    session.better, session.task = False, tmp_path / "worse.safetensors"
+    session.task.write_bytes(b"worse")
+    session.set_image(person.volume)
+    session.pause.clear()
+    person.segmenter.learn(examples("rod"), Library(tmp_path))
+    person.calls.get(timeout=20)()
+    person.segmenter.cancel_learning()
+    session.pause.set()
+    while person.segmenter.learning is not None:
+        person.calls.get(timeout=20)()
+    assert "learned before is better and stays" in person.said[-1]
+    assert not session.task.exists()
+
+
 @pytest.mark.parametrize("early", [False, True])
 def test_learning_that_another_image_ends_loses_nothing(person: Person, tmp_path: Path, early: bool) -> None:
     attached: list[Path | None] = []
 
     class Library(SupportLibrary):
-        def attach_task(self, set_id: str, path: Path | None) -> SupportSet:
+        def attach_task(self, set_id: str, path: Path) -> SupportSet:
             attached.append(path)
             return examples("rod")
 

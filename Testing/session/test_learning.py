@@ -39,7 +39,7 @@ def pictures(count: int) -> SupportSet:
         image, masks = scene(seed)
         pairs.append(SupportPair.of(f"picture {seed}", image, masks))
     objects = tuple(SupportObject(name, (1.0, 0.5, 0.0)) for name in ("disc", "square"))
-    return SupportSet("0" * 8, "pictures", objects, tuple(pairs), None)
+    return SupportSet("0" * 8, "pictures", objects, tuple(pairs))
 
 
 def test_a_set_of_examples_becomes_a_task(backbone, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -55,7 +55,7 @@ def test_a_set_of_examples_becomes_a_task(backbone, tmp_path: Path) -> None:  # 
     assert header.info["supports"] == 8
     assert previews[0].mask.shape[0] == 2
     assert said[0].startswith("Preparing image 1 of")
-    again = SupportSet("0" * 8, "pictures", pictures(3).objects, pictures(3).pairs, result.task)
+    again = SupportSet("0" * 8, "pictures", pictures(3).objects, pictures(3).pairs, {backbone.card.name: result.task})
     other = learn_from(again, backbone, EmbeddingCache(None), tmp_path, BRIEF, Control(), None)
     changed = load_task(other.task, backbone).network
     # It went on from the set's own task: one more step is a small one.
@@ -68,7 +68,7 @@ def test_with_a_gpu_the_model_learns_too_and_without_one_learning_starts_anew(  
 ) -> None:
     def learned(task: Path | None, rank: int, folder: str) -> Task:
         monkeypatch.setattr(lora, "rank_for", lambda backbone: rank)
-        examples = replace(pictures(4), task=task)
+        examples = replace(pictures(4), tasks={} if task is None else {backbone.card.name: task})
         result = learn_from(examples, backbone, EmbeddingCache(None), tmp_path / folder, BRIEF, Control(), None)
         shutil.copy(result.task, tmp_path / f"{folder}.safetensors")
         return load_task(tmp_path / f"{folder}.safetensors", backbone)

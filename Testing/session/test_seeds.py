@@ -94,6 +94,7 @@ def test_a_mask_is_on_the_slices_of_its_voxels(geometry: VolumeGeometry, axis: i
     mask[-1, 0, 0] = True
     prompt = MaskPrompt(Crop.from_full(mask), geometry)
     expected = set(np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))))
+    expected = expected if axis in prompt.axes else set()
     assert seed_slices([prompt], geometry, axis) == expected == slices_with_pixels(prompt, geometry, axis)
 
 

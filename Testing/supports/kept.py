@@ -25,9 +25,9 @@ def pair(number: int, *, cup: bool = True) -> SupportPair:
     return SupportPair.of("eye", image, masks, spacing=(0.5, 0.25), source="drawn by A")
 
 
-def task_file(path: Path, content: bytes = b"weights") -> Path:
+def task_file(path: Path, content: bytes = b"weights", model: str = "lite-medsam") -> Path:
     """What the head of a task's file looks like."""
-    said = {"__metadata__": {"autopromptsam": json.dumps({"kind": TASK_KIND})}}
+    said = {"__metadata__": {"autopromptsam": json.dumps({"kind": TASK_KIND, "backbone": model})}}
     header = json.dumps(said).encode()
     path.write_bytes(len(header).to_bytes(8, "little") + header + content)
     return path
@@ -35,16 +35,15 @@ def task_file(path: Path, content: bytes = b"weights") -> Path:
 
 def same(one: SupportSet, other: SupportSet) -> None:
     assert one.objects == other.objects
-    assert [(p.id, p.name, p.objects, p.spacing, p.view, p.source) for p in one.pairs] == [
-        (p.id, p.name, p.objects, p.spacing, p.view, p.source) for p in other.pairs
+    assert [(p.id, p.name, p.objects, p.spacing, p.view, p.source, p.group) for p in one.pairs] == [
+        (p.id, p.name, p.objects, p.spacing, p.view, p.source, p.group) for p in other.pairs
     ]
     for a, b in zip(one.pairs, other.pairs, strict=True):
         np.testing.assert_array_equal(a.image, b.image)
         for name in a.objects:
             np.testing.assert_array_equal(a.masks[name], b.masks[name])
-    assert (one.task is None) == (other.task is None)
-    if one.task is not None and other.task is not None:
-        assert one.task.read_bytes() == other.task.read_bytes()
+    learned = [{model: task.read_bytes() for model, task in each.tasks.items()} for each in (one, other)]
+    assert learned[0] == learned[1]
 
 
 def other_pixels(name: str, content: bytes) -> bytes:

@@ -30,10 +30,10 @@ def test_a_set_travels_in_one_file(library: SupportLibrary, filled: SupportSet, 
 def test_nothing_private_is_in_the_file(library: SupportLibrary, filled: SupportSet, tmp_path: Path) -> None:
     with zipfile.ZipFile(library.export(filled.id, tmp_path / "eyes")) as archive:
         names = {name.split("/")[0] for name in archive.namelist()}
-        assert names == {"set.json", "pairs", "task.safetensors"}
+        assert names == {"set.json", "pairs", "tasks"}
         said = json.loads(archive.read("set.json"))["set"]
-        assert set(said) == {"name", "objects", "pairs", "task"}
-        assert set(said["pairs"][0]) == {"id", "name", "objects", "spacing", "view", "source"}
+        assert set(said) == {"name", "objects", "pairs", "tasks"}
+        assert set(said["pairs"][0]) == {"id", "name", "objects", "spacing", "view", "source", "group"}
 
 
 def rewritten(file: Path, change: Callable[[str, bytes], bytes | None]) -> Path:
@@ -52,7 +52,7 @@ def renamed_object(name: str, content: bytes) -> bytes:
 
 
 def newer(name: str, content: bytes) -> bytes:
-    return content.replace(b'"version": 1', b'"version": 2') if name == "set.json" else content
+    return content.replace(b'"version": 2', b'"version": 3') if name == "set.json" else content
 
 
 def without_pairs(name: str, content: bytes) -> bytes | None:
@@ -60,7 +60,7 @@ def without_pairs(name: str, content: bytes) -> bytes | None:
 
 
 def other_weights(name: str, content: bytes) -> bytes:
-    return content[:-1] + b"?" if name == "task.safetensors" else content
+    return content[:-1] + b"?" if name.startswith("tasks/") else content
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_the_network_of_a_set_is_the_one_that_it_learned_with(tmp_path: Path, on
     backbone = random_backbone()
     path = tmp_path / "task.safetensors"
     digest = save_task(tiny_network(), path, backbone)
-    content = SupportSet("", "s", as_objects(["disc"]), (pair(20, 20),), path)
+    content = SupportSet("", "s", as_objects(["disc"]), (pair(20, 20),), {backbone.card.name: path})
     prompter, name = prompter_for(backbone, content)
     assert name == digest
     assert not prompter.network.training
@@ -79,7 +79,9 @@ def test_the_network_of_a_set_is_the_one_that_it_learned_with(tmp_path: Path, on
 def test_a_task_that_changed_the_model_prompts_that_model(tmp_path: Path) -> None:
     backbone, path = random_backbone(), tmp_path / "task.safetensors"
     save_task(tiny_network(), path, backbone, None, Lora(backbone).additions())
-    prompter, _ = prompter_for(backbone, SupportSet("", "s", as_objects(["disc"]), (pair(20, 20),), path))
+    prompter, _ = prompter_for(
+        backbone, SupportSet("", "s", as_objects(["disc"]), (pair(20, 20),), {backbone.card.name: path})
+    )
     assert prompter.backbone is not backbone
     assert prompter.backbone.features_fingerprint != backbone.features_fingerprint
 

@@ -76,14 +76,6 @@ def test_the_same_pair_is_added_once(library: SupportLibrary, filled: SupportSet
     assert [p.id for p in again.pairs] == [pair(0).id, pair(1, cup=False).id, pair(2).id]
 
 
-def test_objects_join_with_their_pairs_only(library: SupportLibrary, filled: SupportSet) -> None:
-    image, disc = blob_picture(20, 30, size=72)
-    _, small = blob_picture(20, 30, size=72, radius=4)
-    renamed = SupportPair.of("eye", image, {"disc": disc, "excavation": small}, spacing=(0.5, 0.25))
-    assert renamed.id == pair(0).id
-    assert library.add_pairs(filled.id, [renamed]).names == ("disc", "cup")
-
-
 def test_files_go_while_no_other_process_can_bring_them_back(
     library: SupportLibrary, filled: SupportSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,23 +89,61 @@ def test_files_go_while_no_other_process_can_bring_them_back(
 
     monkeypatch.setattr(library_module, "_discard", locked_discard)
     library.remove_pair(filled.id, filled.pairs[0].id)
-    library.attach_task(filled.id, None)
+    library.detach_task(filled.id, "lite-medsam")
     assert gone == [".zip", ".png", ".safetensors"]
 
 
 def test_a_set_whose_network_is_missing_can_be_changed(
     library: SupportLibrary, filled: SupportSet, tmp_path: Path, one_sentence: SentenceCheck
 ) -> None:
-    assert filled.task is not None
-    filled.task.unlink()
+    filled.tasks["lite-medsam"].unlink()
     library.rename(filled.id, "retina")
     changed = library.remove_pair(filled.id, filled.pairs[0].id)
-    assert (changed.name, len(changed.pairs), changed.task) == ("retina", 1, filled.task)
-    with one_sentence(SupportError, 'The task of "retina" is missing; attach it again'):
+    assert (changed.name, len(changed.pairs), changed.tasks) == ("retina", 1, filled.tasks)
+    with one_sentence(SupportError, 'What "retina" has learned with lite-medsam is missing'):
         library.export(filled.id, tmp_path / "out")
     again = library.attach_task(filled.id, task_file(tmp_path / "task.safetensors"))
-    assert again.task is not None
-    assert again.task.exists()
+    assert again.tasks["lite-medsam"].exists()
+
+
+def test_a_set_has_a_network_for_each_model(
+    library: SupportLibrary, filled: SupportSet, tmp_path: Path, one_sentence: SentenceCheck
+) -> None:
+    first = filled.tasks["lite-medsam"]
+    both = library.attach_task(filled.id, task_file(tmp_path / "other.safetensors", b"b", "mobile-sam"))
+    assert {model: task.exists() for model, task in both.tasks.items()} == {"lite-medsam": True, "mobile-sam": True}
+    same(library.import_(library.export(filled.id, tmp_path / "both")), both)
+    newer = library.attach_task(filled.id, task_file(tmp_path / "newer.safetensors", b"c"))
+    assert not first.exists()
+    assert newer.tasks["mobile-sam"] == both.tasks["mobile-sam"]
+    left = library.detach_task(filled.id, "lite-medsam")
+    assert list(left.tasks) == ["mobile-sam"]
+    assert not newer.tasks["lite-medsam"].exists()
+    with one_sentence(SupportError, 'no network for "lite-medsam"', "mobile-sam"):
+        library.detach_task(filled.id, "lite-medsam")
+
+
+def test_a_pair_that_is_added_again_gets_its_new_names(library: SupportLibrary) -> None:
+    made = library.create("eyes")
+    wrong = SupportPair.of("eye", pair(0).image, {"cup": pair(0).masks["disc"], "disc": pair(0).masks["cup"]})
+    library.add_pairs(made.id, [wrong])
+    right = SupportPair.of("eye", pair(0).image, {"disc": pair(0).masks["disc"], "cup": pair(0).masks["cup"]})
+    assert right.id == wrong.id
+    (kept,) = library.add_pairs(made.id, [right]).pairs
+    np.testing.assert_array_equal(kept.masks["disc"], pair(0).masks["disc"])
+    (again,) = SupportLibrary(library.folder).get(made.id).pairs
+    assert (again.name, again.objects) == ("eye", ("disc", "cup"))
+    np.testing.assert_array_equal(again.masks["cup"], pair(0).masks["cup"])
+
+
+def test_too_many_objects_are_refused_and_the_set_stays(
+    library: SupportLibrary, filled: SupportSet, one_sentence: SentenceCheck
+) -> None:
+    mask = pair(0).masks["disc"]
+    atlas = SupportPair.of("atlas", 255 - pair(0).image, {f"label {n}": mask for n in range(300)})
+    with one_sentence(SupportError, "would have 302", "can have 256 objects"):
+        library.add_pairs(filled.id, [atlas])
+    same(library.get(filled.id), filled)
 
 
 def test_names_change_and_masks_stay(library: SupportLibrary, filled: SupportSet) -> None:
@@ -137,9 +167,8 @@ def test_removing(library: SupportLibrary, filled: SupportSet, one_sentence: Sen
     assert not list(library.folder.rglob(f"{first.id}*"))
     with one_sentence(SupportError, "no pair"):
         library.remove_pair(filled.id, first.id)
-    assert left.task is not None
-    assert library.attach_task(filled.id, None).task is None
-    assert not left.task.exists()
+    assert library.detach_task(filled.id, "lite-medsam").tasks == {}
+    assert not left.tasks["lite-medsam"].exists()
     library.remove(filled.id)
     assert library.sets() == []
     assert not (library.folder / filled.id).exists()
@@ -210,8 +239,7 @@ def test_damaged_pixels_are_found_when_they_are_read(
 def test_a_changed_task_is_not_exported(
     library: SupportLibrary, filled: SupportSet, tmp_path: Path, one_sentence: SentenceCheck
 ) -> None:
-    assert filled.task is not None
-    task_file(filled.task, b"others")
+    task_file(filled.tasks["lite-medsam"], b"others")
     with one_sentence(SupportError, "changed"):
         library.export(filled.id, tmp_path / "x")
     assert not (tmp_path / "x.apsupports").exists()

@@ -122,7 +122,7 @@ def test_from_an_annotated_image_to_the_result_on_another(
     exported = SupportLibrary(tmp_path / "library").import_(file)
     assert (exported.names, len(exported.pairs)) == (("block",), len(made.pairs) + 1)
     assert exported.pairs[-1].masks["block"].sum() == again[CORRECTED].sum()
-    assert exported.task is not None
+    assert exported.tasks
     desk.page.set_input_files("[data-testid=examples-import]", str(file))
     desk.told("was imported")
     expect(desk.get("examples-card")).to_have_count(2)

@@ -312,6 +312,7 @@ def test_another_model_ends_learning_and_keeps_the_best_so_far(opened: WebApp, t
     session: Any = opened.need_segmenter().session
     session.task = tmp_path / "task.safetensors"
     save_task(ProxyPromptNetwork(ProxyPromptConfig.small()), session.task, ThresholdBackbone())
+    content = session.task.read_bytes()
     session.pause.clear()
     do(opened, "examples_learn")
     settle(opened, lambda: state.examples_learning is not None and bool(state.examples_learning["preview"]))
@@ -319,9 +320,9 @@ def test_another_model_ends_learning_and_keeps_the_best_so_far(opened: WebApp, t
     opened.use_backbone(ThresholdBackbone())
     settle(opened, lambda: state.examples_learning is None and state.examples_sets[0]["learned"])
     assert 'the best so far is kept in "Balls"' in told(opened)
-    task = opened.gallery.desk.library.get(chosen.id).task
-    assert task is not None
-    assert task.read_bytes() == session.task.read_bytes()
+    (task,) = opened.gallery.desk.library.get(chosen.id).tasks.values()
+    assert task.read_bytes() == content
+    assert not session.task.exists()  # the set has its own copy
 
 
 def test_colours_of_the_strip_are_those_of_the_levels() -> None:

@@ -4,9 +4,9 @@ Zhang et al., "Personalize Segment Anything Model with One Shot", ICLR 2024 (Per
 Written from the paper's description. The object's own feature is the mean over the cells that its mask covers, and its
 cosine with every cell of the target makes a map of likeness: the best cell is a positive point, the worst a negative
 one. What all cells of an image have in common, their mean, is taken away before; that is ours, and to its advantage:
-the features of some models differ little from cell to cell. The mask of these is refined in two steps: with itself as a mask prompt, then with its box, too. What is left out
-are the paper's changes inside of the decoder (target-guided attention, target-semantic prompting). Several supports
-give the mean of their objects' features.
+the features of some models differ little from cell to cell. The mask of these is refined in two steps: with itself as
+a mask prompt, then with its box, too. What is left out are the paper's changes inside of the decoder (target-guided
+attention, target-semantic prompting). Several supports give the mean of their objects' features.
 
 A model that takes boxes only gets, instead, a box around the cells that are most like the object: as many as it covers
 on average in the supports, without scattered pieces of less than a quarter of the largest one. It is refined once, by
@@ -118,7 +118,7 @@ class PerSam:
 
 
 def likeness_map(features: Features, direction: torch.Tensor) -> np.ndarray:
-    """Cosine of every cell (h, w) with ``direction`` (C,), both without what the image has in common; NaN where a cell does not lie on the image."""
+    """Cosine of every cell (h, w) with ``direction`` (C,), NaN where a cell does not lie on the image."""
     from torch.nn import functional as F
 
     rows, cols = features.embedding.shape[-2:]

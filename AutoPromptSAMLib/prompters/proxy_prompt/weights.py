@@ -15,7 +15,6 @@ from AutoPromptSAMLib.backbones.lora import with_additions
 from AutoPromptSAMLib.backbones.tensor_file import (
     Header,
     header_for,
-    read_header,
     read_tensors,
     require_backbone,
     write_tensors,
@@ -94,14 +93,6 @@ def _read(path: Path) -> tuple[ProxyPromptNetwork, Header, dict[str, torch.Tenso
         network = ProxyPromptNetwork(ProxyPromptConfig.from_dict(header.config))
     load_strict(network, tensors, path.name)
     return network, header, additions
-
-
-def is_for(path: Path, backbone: Backbone) -> bool:
-    """Whether a task was learned with this model, of whichever weights; True for a file that cannot be read, too."""
-    try:
-        return read_header(path, KIND).backbone == backbone.card.name
-    except ModelError:
-        return True
 
 
 def general_path(backbone: Backbone) -> Path:
