@@ -63,10 +63,11 @@ class AutomaticSlices:
     """What was found, by object and slice: the mask, and in its ``agreement`` the confidence from 0 to 1.
 
     ``corrected``: the slices that a person's prompts decided, by object. ``decoded``: slices that had to be computed.
-    ``complete`` is False after a cancel.
+    ``complete`` is False after a cancel. ``before``: what was found before the rule of all slices together.
     """
 
     slices: dict[str, dict[int, SliceMask]] = field(default_factory=dict)
+    before: dict[str, dict[int, SliceMask]] = field(default_factory=dict)
     corrected: dict[str, tuple[int, ...]] = field(default_factory=dict)
     decoded: int = 0
     complete: bool = True
@@ -146,9 +147,11 @@ def prompt_slices(
     memory: SliceMemory,
     control: Control,
     on_slice: Callable[[str, int, SliceMask], None] | None = None,
+    around: Mapping[str, Mapping[int, SliceMask]] | None = None,
 ) -> AutomaticSlices:
     """Find ``objects`` on the slices ``wanted``; ``pool`` gets the slices that a person prompted, wanted or not.
 
+    ``around``: what was found on other slices earlier, which the rule at the end looks at too and leaves as it is.
     ``on_slice`` gets every object of every slice as soon as it is known, an empty mask included, and again when the
     rule at the end changes it. Cancelling keeps the slices that are done, and raises Cancelled when there is none.
     """
@@ -186,9 +189,12 @@ def prompt_slices(
         result.complete = False
         if not any(result.slices.values()):
             raise
+    result.before = {name: dict(slices) for name, slices in result.slices.items()}
     for name, slices in result.slices.items():
-        for index, answer in consistent(slices, result.corrected.get(name, ())).items():
-            if answer is not slices[index]:
+        together = {**(around or {}).get(name, {}), **slices}
+        vouched = [index for index, names in prompted.items() if name in names]
+        for index, answer in consistent(together, vouched).items():
+            if index in slices and answer is not slices[index]:
                 show(name, index, answer)
     control.report(len(order), len(order), "Done")
     return result

@@ -18,6 +18,7 @@ from AutoPromptSAMLib.geometry.views import view_of
 from AutoPromptSAMLib.loops.job import Job
 from AutoPromptSAMLib.mrml.learning import TaskLearning
 from AutoPromptSAMLib.mrml.reports import Message, Propagation, Status
+from AutoPromptSAMLib.mrml.segment_list import is_visible
 from AutoPromptSAMLib.mrml.steps import Step
 from AutoPromptSAMLib.prompts import MaskPrompt
 from AutoPromptSAMLib.session.protocol import AutomaticResult
@@ -63,7 +64,9 @@ class AutomaticPrompting(TaskLearning):
                 step.prompt_steps = sum(self._masks.take_painted(id, along) for id in ids.values())
                 self._give(supports, ids)
                 self._since_run.clear()
-                found: dict[str, dict[int, float]] = {id: {} for id in ids.values()}
+                end = self.volume.geometry.shape[along] - 1 if last is None else last
+                kept = {id: self._elsewhere(id, along, first, end) for id in ids.values()}
+                found = {id: dict(run.agreement) for id, run in kept.items()}
                 self._propagating = self.session.prompt_automatically(
                     list(ids.values()),
                     along,
@@ -73,7 +76,7 @@ class AutomaticPrompting(TaskLearning):
                         lambda: self._show_found(id, along, index, crop, sure, found, step)
                     ),
                     self._later(self._on_progress),
-                    self._later(lambda job: self._found(job, step)),
+                    self._later(lambda job: self._found(job, step, kept)),
                 )
             except AutoPromptSAMError:
                 for id in new:
@@ -97,7 +100,7 @@ class AutomaticPrompting(TaskLearning):
             step.undone, step.redone = undo, redo
             self._push(step)
             for id, sure in found.items():
-                self._runs[id] = Propagation(along, sure, (), False, True)
+                self._runs[id] = replace(kept[id], agreement=sure, complete=False)
             self._running = Status("propagating", f"Prompting from {supports.name}")
             self._set_status()
             if self._active not in found:
@@ -118,7 +121,9 @@ class AutomaticPrompting(TaskLearning):
         return sorted(rows, key=lambda row: (row[2], row[1]))
 
     def accept_slice(self, axis: int, index: int) -> None:
-        """Vouch for what is on a slice that examples prompted: re-runs keep it exactly, and go by it on others.
+        """Vouch for what is seen on a slice that examples prompted: re-runs keep it exactly, and go by it on others.
+
+        Segments that are hidden are not vouched for: nobody looked at them.
 
         A prompt that is moved there later takes that back for its segment (``replace_prompt``), and so does a new box.
         """
@@ -127,14 +132,17 @@ class AutomaticPrompting(TaskLearning):
         with self._saying(), self._taken_back(step):
             for id, run in self._runs.items():
                 content = self.kept.slice_of(id, axis, index)
-                if not run.automatic or run.axis != axis or content.is_empty:
+                if not run.automatic or run.axis != axis or content.is_empty or not is_visible(self.kept.node, id):
                     continue
                 taken.append(id)
                 if index not in self._exact(id, axis):
                     self.session.add_prompt(id, MaskPrompt(content, self.volume.geometry))
                     step.prompt_steps += 1
             if not taken:
-                raise PromptError(f"Examples found nothing on slice {index}; go to a slice with a result.")
+                raise PromptError(
+                    f"Examples found nothing on slice {index} that is shown; go to a slice with a result, or show the "
+                    "segment."
+                )
             if step.prompt_steps:
                 self._push(step)
                 self.changed("prompts")
@@ -196,12 +204,12 @@ class AutomaticPrompting(TaskLearning):
 
     def _targets(self, supports: SupportSet, names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         """The segment id of each object, and which of them were added for it."""
-        there = {self._name(id): id for id in reversed(list(self.kept.known))}
-        ids = {name: there[name] for name in names if name in there}
+        there = {alike(self._name(id)): id for id in reversed(list(self.kept.known))}
+        ids = {name: there[alike(name)] for name in names if alike(name) in there}
         for name, id in list(ids.items()):
             if self._is_locked(id):
                 del ids[name]
-        wanted = [each for each in supports.objects if each.name in names and each.name not in there]
+        wanted = [each for each in supports.objects if each.name in names and alike(each.name) not in there]
         if not ids and not wanted:
             raise PromptError("All segments that the examples show are locked; unlock one in the segment list first.")
         new = []
@@ -241,7 +249,7 @@ class AutomaticPrompting(TaskLearning):
         self._show_slice(id, axis, index, crop, step)
         self.changed("propagation")
 
-    def _found(self, job: Job[AutomaticResult], step: Step) -> None:
+    def _found(self, job: Job[AutomaticResult], step: Step, kept: Mapping[str, Propagation]) -> None:
         self._propagating = self._running = None
         with self._saying():
             if job.error is not None and not step.flips and self._last_pushed is step:
@@ -253,16 +261,25 @@ class AutomaticPrompting(TaskLearning):
             elif job.error is not None:
                 raise job.error
             else:
-                self._keep(job.result())
+                self._keep(job.result(), kept)
         self._set_status()
         self.changed("propagation")
 
-    def _keep(self, result: AutomaticResult) -> None:
+    def _elsewhere(self, segment_id: str, axis: int, first: int, last: int) -> Propagation:
+        """What the last run of a segment found on the slices that a run from ``first`` to ``last`` leaves alone."""
+        run = self._runs.get(segment_id)
+        if run is None or not run.automatic or run.axis != axis:
+            return Propagation(axis, automatic=True)
+        sure = {index: value for index, value in run.agreement.items() if not first <= index <= last}
+        return replace(run, agreement=sure, seeds=[index for index in run.seeds if not first <= index <= last])
+
+    def _keep(self, result: AutomaticResult, kept: Mapping[str, Propagation]) -> None:
         nowhere = []
         for id, sure in result.confidence.items():
             if id in self.kept.known:
-                seeds = result.corrected.get(id, ())
-                self._runs[id] = Propagation(result.axis, sure, seeds, result.complete, True)
+                seeds = sorted({*kept[id].seeds, *result.corrected.get(id, ())})
+                together = dict(sorted({**kept[id].agreement, **sure}.items()))
+                self._runs[id] = Propagation(result.axis, together, seeds, result.complete, True)
                 nowhere += [] if sure else [f'"{self._name(id)}"']
         if not result.complete:
             self.said(Message("Cancelled; the slices that were finished are kept."))
@@ -294,6 +311,11 @@ class AutomaticPrompting(TaskLearning):
     def _push(self, step: Step) -> None:
         self._last_pushed = step
         super()._push(step)
+
+
+def alike(name: str) -> str:
+    """The same for names that a person takes for the same: "Spleen" and "spleen " are one object."""
+    return " ".join(name.split()).casefold()
 
 
 def _renamed(supports: SupportSet, ids: Mapping[str, str]) -> SupportSet:

@@ -44,10 +44,15 @@ def segment_of(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> Any:
 
 def segment_info(node: slicer.vtkMRMLSegmentationNode, segment_id: str, ml: float) -> SegmentInfo:
     """A segment's row; ``ml``: its volume."""
-    segment, display = segment_of(node, segment_id), display_of(node)
+    segment = segment_of(node, segment_id)
     r, g, b = segment.GetColor()
-    visible, opacity = bool(display.GetSegmentVisibility(segment_id)), display.GetSegmentOpacity3D(segment_id)
+    visible, opacity = is_visible(node, segment_id), display_of(node).GetSegmentOpacity3D(segment_id)
     return SegmentInfo(segment_id, segment.GetName(), (r, g, b), visible, opacity, is_locked(node, segment_id), ml)
+
+
+def is_visible(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> bool:
+    """Whether a segment is shown."""
+    return bool(display_of(node).GetSegmentVisibility(segment_id))
 
 
 def display_of(node: slicer.vtkMRMLSegmentationNode) -> Any:

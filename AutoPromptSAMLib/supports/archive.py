@@ -14,7 +14,7 @@ from AutoPromptSAMLib.atomic import atomic_path, storage_error
 from AutoPromptSAMLib.files.checks import DAMAGED
 from AutoPromptSAMLib.supports.errors import SupportError
 from AutoPromptSAMLib.supports.pairs import SupportSet
-from AutoPromptSAMLib.supports.storage import SET_FILE, Damaged, pack_pair, pack_set, unpack_pair, unpack_set
+from AutoPromptSAMLib.supports.storage import SET_FILE, Damaged, by_model, pack_pair, pack_set, unpack_pair, unpack_set
 
 ENDING = ".apsupports"
 _MOST_BYTES = 256 * 2**20  # of one entry: networks have up to 120 MB
@@ -63,7 +63,7 @@ def opened(file: Path) -> Iterator[SupportSet]:
                     pairs.append(pair)
                 networks = {}
                 for model, digest in tasks.items():
-                    weights = _entry(archive, f"tasks/{digest}.safetensors")
+                    weights = _entry(archive, f"tasks/{digest}.safetensors" if model else "task.safetensors")
                     if hashlib.sha256(weights).hexdigest() != digest:
                         raise Damaged("a task of it is not the one that was saved")
                     networks[model] = Path(folder) / f"{digest}.safetensors"
@@ -76,7 +76,7 @@ def opened(file: Path) -> Iterator[SupportSet]:
             if not file.is_file() or error.filename == str(file):
                 raise SupportError(f"{file} cannot be read ({error.strerror or error}); check the path.") from None
             raise storage_error(Path(folder), error) from error
-        yield replace(content, pairs=tuple(pairs), tasks=networks)
+        yield replace(content, pairs=tuple(pairs), tasks=by_model(networks))
 
 
 def _entry(archive: zipfile.ZipFile, name: str) -> bytes:

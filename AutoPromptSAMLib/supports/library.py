@@ -37,6 +37,7 @@ from AutoPromptSAMLib.supports.pairs import (
 from AutoPromptSAMLib.supports.storage import (
     SET_FILE,
     Damaged,
+    by_model,
     pack_pair,
     pack_set,
     task_model,
@@ -93,9 +94,8 @@ class SupportLibrary:
         except Damaged as error:
             raise SupportError(f"The set of supports in {path} is damaged, because {error}; remove it.") from None
         pairs = tuple(replace(pair, thumbnail=_thumbnail_path(path, pair.id)) for pair in content.pairs)
-        return replace(
-            content, pairs=pairs, tasks={model: _task_path(path, digest) for model, digest in tasks.items()}
-        )
+        networks = by_model({model: _task_path(path, digest) for model, digest in tasks.items()})
+        return replace(content, pairs=pairs, tasks=networks)
 
     def find(self, name_or_id: str) -> SupportSet:
         """The set with this name or id; SupportError when there is none, or several have the name."""

@@ -12,6 +12,7 @@ import json
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,8 @@ def pack_set(content: SupportSet, tasks: Mapping[str, str]) -> bytes:
 def unpack_set(text: bytes, id: str, pair_path: Mapping[str, Path] | Any) -> tuple[SupportSet, dict[str, str]]:
     """The set of a JSON text, without thumbnails and networks, and the SHA-256 of its networks by model.
 
+    Version 1 did not say which model its network was for: "", see ``by_model``.
+
     ``pair_path(id)`` is where a pair lies. Damaged when the text is not what was written.
     """
     try:
@@ -135,7 +138,7 @@ def unpack_set(text: bytes, id: str, pair_path: Mapping[str, Path] | Any) -> tup
         said = whole["set"]
         if whole["sha256"] != _digest(said):
             raise Damaged("its content is not what was saved")
-        tasks = dict(said.get("tasks", {}))  # version 1 did not say which model its network was for
+        tasks = dict(said["tasks"]) if "tasks" in said else {"": said["task"]} if said["task"] else {}
         if not all(isinstance(model, str) and DIGEST.fullmatch(digest) for model, digest in tasks.items()):
             raise ValueError("a task of it has no SHA-256")
         if len(said["objects"]) > MOST_OBJECTS or len(said["pairs"]) > MOST_PAIRS:
@@ -171,6 +174,15 @@ def _pair(said: Mapping[str, Any], pair_path: Any) -> SupportPair:
 
 def _digest(said: Any) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def by_model(tasks: Mapping[str, Path]) -> dict[str, Path]:
+    """Networks by the models that they prompt, where that is "" as their files say; without those that cannot."""
+    found = {}
+    for model, path in tasks.items():
+        with suppress(SupportError):
+            found[model or task_model(path)] = path
+    return found
 
 
 def task_model(path: Path) -> str:

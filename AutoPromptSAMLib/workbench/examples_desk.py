@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from AutoPromptSAMLib.errors import PromptError
+from AutoPromptSAMLib.mrml.automatic import alike
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
 from AutoPromptSAMLib.mrml.learning import Learning
 from AutoPromptSAMLib.supports import SupportLibrary
@@ -60,8 +61,10 @@ class ExamplesDesk(ExampleSets):
         The next one when the person still is where the last call led: on slice ``shown``. PromptError when none is
         unsure.
         """
-        wanted = next((info.id for info in segmenter.segments if info.name == name), "") if name else None
-        rows = [(id, index) for id, index, _ in segmenter.unsure_slices(wanted)]
+        ids = _ids(segmenter)
+        names = [name] if name else () if self.chosen is None else self.chosen.names
+        wanted = {ids[alike(each)] for each in names if alike(each) in ids}
+        rows = [(id, index) for id, index, _ in segmenter.unsure_slices() if id in wanted]
         if not rows:
             raise PromptError("No slice is unsure: prompt automatically first, or all slices are accepted already.")
         at = rows.index(self._unsure) + 1 if self._unsure in rows and shown == self._unsure[1] else 0
@@ -115,7 +118,9 @@ class ExamplesDesk(ExampleSets):
             return ExamplesSummary()
         ids = _ids(segmenter)
         rows = self._rows(segmenter, ids)
-        vouched = segmenter.vouched_slices(axis, [ids[name] for name in self.chosen.names if name in ids])
+        vouched = segmenter.vouched_slices(
+            axis, [ids[alike(name)] for name in self.chosen.names if alike(name) in ids]
+        )
         return ExamplesSummary(
             tuple(rows),
             any(row.ran for row in rows),
@@ -128,19 +133,17 @@ class ExamplesDesk(ExampleSets):
         objects = () if self.chosen is None else self.chosen.objects
         runs = {} if segmenter is None else {name: segmenter.propagation(id) for name, id in ids.items()}
         runs = {name: run for name, run in runs.items() if run is not None and run.automatic}
-        return [object_row(each, runs.get(each.name)) for each in objects]
+        return [object_row(each, runs.get(alike(each.name))) for each in objects]
 
 
 def _ids(segmenter: InteractiveSegmenter) -> dict[str, str]:
-    """The first segment of each name."""
-    return {info.name: info.id for info in reversed(segmenter.segments)}
+    """The first segment of each name, by what is ``alike`` of it."""
+    return {alike(info.name): info.id for info in reversed(segmenter.segments)}
 
 
 def _least_sure(segmenter: InteractiveSegmenter, ids: Mapping[str, str], rows: Sequence[ObjectRow]) -> Unsure | None:
-    names = {id: name for name, id in ids.items()}
-    colours = {row.name: row.colour for row in rows}
+    by_id = {ids[alike(row.name)]: row for row in rows if alike(row.name) in ids}
     for segment_id, index, sure in segmenter.unsure_slices():  # the least sure first
-        if segment_id in names:
-            name = names[segment_id]
-            return Unsure(name, colours.get(name, "#FFFFFF"), index, percent(sure))
+        if segment_id in by_id:
+            return Unsure(by_id[segment_id].name, by_id[segment_id].colour, index, percent(sure))
     return None

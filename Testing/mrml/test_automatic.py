@@ -283,6 +283,39 @@ def test_without_a_choice_examples_are_spread_over_the_segments(person: Person) 
     assert all(pair.masks["rod"].any() for pair in pairs if pair.name in {f"axial {n}" for n in SLICES})
 
 
+def test_a_run_over_some_slices_leaves_what_is_known_of_the_others(person: Person) -> None:
+    supports = examples("rod")
+    person.run(supports)
+    (rod,) = (info.id for info in person.segmenter.segments)
+    before = person.segmenter.propagation(rod)
+    assert before is not None
+    person.run(supports, None, 5, 6)
+    after = person.segmenter.propagation(rod)
+    assert after is not None
+    assert set(after.agreement) == set(before.agreement) > {5, 6}
+    assert after.complete
+    person.segmenter.undo_stack.undo()
+    assert person.segmenter.propagation(rod) == before
+
+
+def test_hidden_segments_are_not_accepted(person: Person) -> None:
+    person.run(examples("rod", "other rod"))
+    rod, other = (info.id for info in person.segmenter.segments)
+    person.segmentation_node.GetDisplayNode().SetSegmentVisibility(other, False)
+    person.segmenter.accept_slice(0, 4)
+    assert person.segmenter.vouched_slices(0, [rod, other]) == {4: (rod,)}
+    person.segmentation_node.GetDisplayNode().SetSegmentVisibility(rod, False)
+    person.segmenter.accept_slice(0, 5)
+    assert "show the segment" in person.said[-1]
+
+
+def test_a_name_in_other_letters_is_the_same_object(person: Person) -> None:
+    old = person.segmenter.add_segment("Rod ")
+    person.run(examples("rod"))
+    assert [info.id for info in person.segmenter.segments] == [old]
+    assert np.array_equal(person.all_voxels()[old], person.truth)
+
+
 def test_slices_across_those_that_were_vouched_for_are_not(person: Person) -> None:
     person.run(examples("rod", "other rod"))
     rod, other = (info.id for info in person.segmenter.segments)

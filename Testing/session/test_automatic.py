@@ -111,6 +111,19 @@ def test_one_slice_and_some_slices(session: LocalSession, supports: SupportSet) 
     assert (one.decoded, some.decoded) == (1, 2)
 
 
+def test_some_slices_are_looked_at_together_with_those_that_a_run_before_found(
+    session: LocalSession, supports: SupportSet
+) -> None:
+    """A slice like the rod, apart from it, is no piece of it: also for a run over this slice alone."""
+    session.set_image(rod([*range(3, 9), 10])[0])
+    session.set_supports(supports)
+    alone = session.prompt_automatically(first=10, last=10).result(60)
+    assert not alone.masks["rod"].is_empty, "nothing is known of the other slices yet"
+    assert session.prompt_automatically().result(60).masks["rod"].upper[0] == 9
+    assert session.prompt_automatically(first=10, last=10).result(60).masks["rod"].is_empty
+    assert sorted(session.prompt_automatically(first=6, last=8).result(60).confidence["rod"]) == [6, 7, 8]
+
+
 def test_a_second_run_is_remembered_and_supports_are_encoded_once(
     session: LocalSession, supports: SupportSet, prompters: list[CopyPrompter]
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import os
 import zipfile
 from dataclasses import replace
@@ -121,6 +123,18 @@ def test_a_set_has_a_network_for_each_model(
     assert not newer.tasks["lite-medsam"].exists()
     with one_sentence(SupportError, 'no network for "lite-medsam"', "mobile-sam"):
         library.detach_task(filled.id, "lite-medsam")
+
+
+def test_a_network_of_before_there_was_one_for_each_model_is_known_by_its_file(
+    library: SupportLibrary, filled: SupportSet
+) -> None:
+    path = library.folder / filled.id / "set.json"
+    whole = json.loads(path.read_text())
+    said = whole["set"]
+    (said["task"],) = said.pop("tasks").values()
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    path.write_text(json.dumps({**whole, "version": 1, "sha256": digest}))
+    assert library.get(filled.id).tasks == filled.tasks
 
 
 def test_a_pair_that_is_added_again_gets_its_new_names(library: SupportLibrary) -> None:
