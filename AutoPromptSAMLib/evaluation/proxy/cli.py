@@ -46,7 +46,7 @@ def proxy(
     """
     from AutoPromptSAMLib import __version__
     from AutoPromptSAMLib.datasets import find_datasets
-    from AutoPromptSAMLib.evaluation.environment import weights
+    from AutoPromptSAMLib.evaluation.environment import general_weights, weights
     from AutoPromptSAMLib.evaluation.proxy import parts as work
     from AutoPromptSAMLib.evaluation.proxy.records import Settings
     from AutoPromptSAMLib.evaluation.proxy.report import publish
@@ -63,18 +63,23 @@ def proxy(
     asked = work.Asked(
         work.expanded(names(parts)), models, numbers(seeds), names(objects), supports, start == "scratch"
     )
+    known = weights(models)
+    if start == "general" or "general" in asked.parts:
+        known |= general_weights(models)
     settings = Settings(
-        weights(models), minutes or None, steps or None, limit, supports, start, lora, device, __version__
+        known, minutes or None, steps or None, limit, supports, start, lora, device, __version__
     )  # fmt: skip
     datasets = find_datasets(data)
     for name in models:
         with console.status(f"Looking for {name}"):
             ensure(get_card(name))
-    plan = Plan(settings, asked, tuple(datasets), out, home() / "embeddings")
+    plan = Plan(
+        settings, asked, tuple(datasets), out, home() / "embeddings", shlex.join(["autopromptsam", *sys.argv[1:]])
+    )
     with measuring_bar() as report:
         outcome = run(plan, report)
     with console.status("Writing the report"):
-        text = publish(plan, outcome, shlex.join(["autopromptsam", *sys.argv[1:]]), not no_plots)
+        text = publish(plan, outcome, not no_plots)
     console.print(text, soft_wrap=True)
     if not outcome.complete:
         raise Cancelled("Cancelled; what was finished before is kept.")

@@ -11,15 +11,18 @@ from AutoPromptSAMLib.evaluation.proxy.contenders import CONTENDERS
 from AutoPromptSAMLib.evaluation.proxy.draws import MOST_SHOTS
 from AutoPromptSAMLib.evaluation.proxy.records import SCHEMA, Record
 from AutoPromptSAMLib.evaluation.proxy.runner import Outcome, Plan
-from AutoPromptSAMLib.evaluation.proxy.summary import Curve, figure_text
+from AutoPromptSAMLib.evaluation.proxy.summary import Curve, count_text, figure_text
 from AutoPromptSAMLib.evaluation.quality.report import table
 
 METHOD = """\
 Test images are never of a group (a patient) that a shot is of. Dice is the mean over the seeds of the mean over the
-test images, ± the standard deviation over all test images; in brackets the least and the most of a seed. `persam`:
-points (or, for models that take boxes only, a box) from one feature of the object, refined, nothing learned;
-`nearest-copy`: every cell takes the label of the most similar cell of the supports; `true-box`: the bare model with
-the tight box around the truth."""
+test images, ± the standard deviation over all test images; in brackets the least and the most of a seed. `n` counts
+an image (of a volume, a slice) once for every seed that drew it; behind it, how many different ones these are.
+`persam`: points (or, for models that take boxes only, a box of our own making) from one feature of the object,
+refined, nothing learned, without PerSAM's changes inside of the decoder; `nearest-copy`: every cell takes the label
+of the most similar cell of the supports; `true-box`: the bare model with one tight box around all pieces of the
+truth. With general weights `proxy` takes copied labels in by a vote, whose size was chosen on five images each of
+seeds 0 and 1."""
 
 _LORA = {None: "", True: ", with LoRA", False: ", without LoRA"}
 NAMES = {
@@ -30,14 +33,14 @@ NAMES = {
 }
 
 
-def publish(plan: Plan, outcome: Outcome, command: str, with_plots: bool = True) -> str:
+def publish(plan: Plan, outcome: Outcome, with_plots: bool = True) -> str:
     """Write everything into the folder of ``plan``; returns the report.
 
     Raises StorageError, and BenchError when plots are wanted and matplotlib is missing.
     """
     content = {
         "schema": SCHEMA,
-        "command": command,
+        "command": plan.command,
         "settings": plan.settings.to_json(),
         "complete": outcome.complete,
         "records": [record.to_json() for record in outcome.records],
@@ -60,13 +63,10 @@ def markdown(content: Mapping[str, Any], pictures: Mapping[str, str] | None = No
     settings, found = content["settings"], content["environment"]
     machine = found["machine"]
     lines = ["# Proxy Prompt", ""]
-    if not content["complete"]:
-        lines += ["**This run was interrupted; run the same command again to finish it.**", ""]
     bounds = [f"{settings[name]} {name}" for name in ("minutes", "steps") if settings[name] is not None]
     seeds = sorted({record.run.seed for record in records})
     lines += [
-        f"`{content['command']}`",
-        "",
+        *run_folder.call_lines(content),
         f"Seeds {', '.join(map(str, seeds)) or 'none'}; test images of a run: {settings['limit'] or 'all'}; learning "
         f"at most {' and '.join(bounds) or 'as long as it does by default'}, from {settings['start']}"
         f"{_LORA[settings.get('lora')]}. Machine: "
@@ -104,12 +104,12 @@ def _shots(records: Sequence[Record], supports: int) -> list[str]:
     rows = summary.shots(records)
     if not rows:
         return []
-    head = ["model", "dataset: object", *CONTENDERS, "n", "target", "verdict", "learning", "from"]
+    head = ["model", "dataset: object", *CONTENDERS, "n, seeds", "target", "verdict", "learning", "from"]
     body = []
     for row in rows:
         model, dataset, name = row.key
         line = [model, f"{dataset}: {name}", *(figure_text(row.figures.get(each)) for each in CONTENDERS)]
-        line += [str(row.figures["proxy"].n) if "proxy" in row.figures else ""]
+        line += [count_text(row.figures.get("proxy"))]
         line += ["" if row.target is None else f"{row.target:.2f}", row.verdict]
         line += ["" if row.minutes is None else f"{row.minutes:.1f} min", row.start]
         body.append(line)
@@ -215,9 +215,9 @@ def _general(records: Sequence[Record]) -> list[str]:
         better = ""
         if {"proxy", "persam"} <= set(row.figures):
             better = _yes(row.figures["proxy"].mean > row.figures["persam"].mean)
-        n = str(row.figures["proxy"].n) if "proxy" in row.figures else ""
+        n = count_text(row.figures.get("proxy"))
         body.append([row.key[0], f"{row.key[1]}: {row.key[2]}", *cells, n, better])
-    head = ["model", "set: object", *CONTENDERS, "n", "proxy > persam"]
+    head = ["model", "set: object", *CONTENDERS, "n, seeds", "proxy > persam"]
     lines = ["## General weights, one support, nothing learned", "", *table(head, body)]
     for model in dict.fromkeys(row.key[0] for row in rows):
         better_on, not_on = summary.won(rows, model, "persam")

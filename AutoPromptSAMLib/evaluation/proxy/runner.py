@@ -109,6 +109,7 @@ class Plan:
     datasets: tuple[Dataset, ...]
     folder: Path
     cache_folder: Path | None = None
+    command: str = ""
     load: Callable[[str, str], Backbone] = load_from_zoo
     learn: Learn = learn_task
     general: General = shipped_network
@@ -173,6 +174,7 @@ class Bench:
         from AutoPromptSAMLib.backbones.cache import EmbeddingCache
 
         self.folder = Folder(plan.folder, plan.settings)
+        self.folder.begin(plan.command)
         self.engines: dict[str, str] = {}
         self._plan = plan
         self._cache = EmbeddingCache(plan.cache_folder)

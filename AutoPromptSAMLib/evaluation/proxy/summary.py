@@ -26,11 +26,15 @@ Key = tuple[str, str, str]  # model, dataset, object
 
 @dataclass(frozen=True)
 class Figure:
-    """Dice of one contender: ``seeds`` has the mean over images for each seed, ``sd`` is over all images together."""
+    """Dice of one contender: ``seeds`` has the mean over images for each seed, ``sd`` is over all images together.
+
+    ``n`` counts an image once for every seed, ``images`` once.
+    """
 
     seeds: tuple[float, ...]
     sd: float | None
     n: int
+    images: int = 0
 
     @property
     def mean(self) -> float:
@@ -45,12 +49,18 @@ class Figure:
     @staticmethod
     def of(records: Iterable[Record], contender: str, name: str) -> Figure | None:
         """None when none of the records measured it."""
-        values = [found for record in records if (found := record.values(contender, name))]
-        if not values:
+        measured = [(record, found) for record in records if (found := record.values(contender, name))]
+        if not measured:
             return None
-        together = np.concatenate(values)
+        together = np.concatenate([found for _, found in measured])
         sd = float(together.std(ddof=1)) if len(together) > 1 else None
-        return Figure(tuple(float(np.mean(each)) for each in values), sd, len(together))
+        images = {
+            image
+            for record, _ in measured
+            for image, value in zip(record.images, record.dice[contender][name], strict=True)
+            if value is not None
+        }
+        return Figure(tuple(float(np.mean(found)) for _, found in measured), sd, len(together), len(images))
 
 
 def figure_text(figure: Figure | None) -> str:
@@ -59,6 +69,11 @@ def figure_text(figure: Figure | None) -> str:
         return ""
     text = f"{figure.mean:.3f}" + ("" if figure.sd is None else f" ± {figure.sd:.3f}")
     return text + (f" [{min(figure.seeds):.3f}, {max(figure.seeds):.3f}]" if len(figure.seeds) > 1 else "")
+
+
+def count_text(figure: Figure | None) -> str:
+    """How many images, how many of them different, and of how many seeds; "" for None."""
+    return "" if figure is None else f"{figure.n} ({figure.images}), {len(figure.seeds)}"
 
 
 @dataclass(frozen=True)

@@ -54,11 +54,13 @@ def uncertainty(
         with console.status(f"Looking for {name}"):
             ensure(get_card(name))
     settings = Settings(weights_of(asked.models), limit, device, __version__)
-    plan = Plan(settings, asked, tuple(datasets), out, home() / "embeddings")
+    plan = Plan(
+        settings, asked, tuple(datasets), out, home() / "embeddings", shlex.join(["autopromptsam", *sys.argv[1:]])
+    )
     with measuring_bar() as report:
         outcome = run(plan, report)
     with console.status("Writing the report"):
-        text = publish(plan, outcome, shlex.join(["autopromptsam", *sys.argv[1:]]), not no_plots)
+        text = publish(plan, outcome, not no_plots)
     console.print(text, soft_wrap=True)
     if not outcome.complete:
         raise Cancelled("Cancelled; what was finished before is kept.")

@@ -19,25 +19,27 @@ from AutoPromptSAMLib.evaluation.uncertainty.verdicts import verdicts
 from AutoPromptSAMLib.session import REACH
 
 METHOD = """\
-No weights were trained on what is tested: sets for evaluation, and of large sets for training the groups that are kept
-from it; verdicts count the former alone, each set alike. On each image one object is drawn by seed (on a volume up to
-three slices of it), and models get the same boxes and points. A start box has the given IoU with the tight one,
-± 0.03, off in a random direction. Figures are the mean over the seeds of the mean over the images, ± the standard
-deviation over all images; in brackets the least and the most of a seed. `single`: one decode of the box; `ugmp`: the
-mean over jittered boxes; `ugpa`: refined as long as uncertainty falls and the mask does not run away, `ugpa-1` by one
-round at most; `always`: every round taken; `guarded`: refined as in the application, where the plain model's single
-mask stays unless the refined one is expected to be 5 points of Dice better."""
+No weights made here were trained on what is tested: sets for evaluation, and of large sets for training the groups
+that are kept from it; verdicts count the former alone, each set alike. What a model itself was trained on, its card
+says as far as it is known. On each image one object is drawn by seed (on a volume up to three slices of it), and
+models get the same boxes and points. A start box has the given IoU with the tight one, ± 0.03, off in a random
+direction. Figures are the mean over the seeds of the mean over the images, ± the standard deviation over all images;
+in brackets the least and the most of a seed. `n` counts an image (of a volume, a slice) once for every seed, and a
+set of few images is the same in all seeds. `single`: one decode of the box; `ugmp`: the mean over jittered boxes;
+`ugpa`: refined as long as uncertainty falls and the mask does not run away, `ugpa-1` by one round at most; `always`:
+every round taken; `guarded`: refined as in the application, where the plain model's single mask stays unless the
+refined one is expected to be 5 points of Dice better."""
 COVERED = (0.5, 0.8, 0.95, 1.0)  # coverages in the table of risks
 
 
-def publish(plan: Plan, outcome: Outcome, command: str, with_plots: bool = True) -> str:
+def publish(plan: Plan, outcome: Outcome, with_plots: bool = True) -> str:
     """Write everything into the folder of ``plan``; returns the report.
 
     Raises StorageError, and BenchError when plots are wanted and matplotlib is missing.
     """
     content = {
         "schema": SCHEMA,
-        "command": command,
+        "command": plan.command,
         "settings": plan.settings.to_json(),
         "complete": outcome.complete,
         "records": [record.to_json() for record in outcome.records],
@@ -57,8 +59,6 @@ def markdown(content: Mapping[str, Any], pictures: Mapping[str, str] | None = No
     pictures = pictures or {}
     records = [Record.from_json(entry) for entry in content["records"]]
     lines = ["# Uncertainty", ""]
-    if not content["complete"]:
-        lines += ["**This run was interrupted; run the same command again to finish it.**", ""]
     lines += [*_about(content, records), "", METHOD, "", *_verdicts(records)]
     for part, section in (
         ("boxes", _boxes(records)),
@@ -85,8 +85,7 @@ def _about(content: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
     machine = found["machine"]
     seeds = sorted({record.run.seed for record in records})
     lines = [
-        f"`{content['command']}`",
-        "",
+        *run_folder.call_lines(content),
         f"Seeds {', '.join(map(str, seeds)) or 'none'}; images of a set: {settings['limit'] or 'all'}. Machine: "
         f"{machine['cpu']}, {machine['cores']} cores{', ' + machine['gpu'] if machine.get('gpu') else ''}, "
         f"{machine['system']}.",

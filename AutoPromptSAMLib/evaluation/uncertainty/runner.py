@@ -51,6 +51,7 @@ class Plan:
     datasets: tuple[Dataset, ...]
     folder: Path
     cache_folder: Path | None = None
+    command: str = ""
     load: Callable[[str, str], Backbone] = load_from_zoo
     sample: Callable[[], Dataset] = draws.sample_set
 
@@ -107,6 +108,7 @@ class Bench:
         from AutoPromptSAMLib.backbones.cache import EmbeddingCache
 
         self.folder = Folder(plan.folder, plan.settings)
+        self.folder.begin(plan.command)
         self.engines: dict[str, str] = {}
         self._plan = plan
         self._cache = EmbeddingCache(plan.cache_folder)

@@ -95,9 +95,9 @@ def _read(path: Path) -> tuple[ProxyPromptNetwork, Header, dict[str, torch.Tenso
     return network, header, additions
 
 
-def general_path(backbone: Backbone) -> Path:
-    """Where the general weights for a backbone are, if the project has some: beside the model cards."""
-    return cards_folder() / f"proxy-prompt-{backbone.card.name}.safetensors"
+def general_path(model: str) -> Path:
+    """Where the general weights for a model are, if the project has some: beside the model cards."""
+    return cards_folder() / f"proxy-prompt-{model}.safetensors"
 
 
 def general_network(backbone: Backbone) -> ProxyPromptNetwork | None:
@@ -105,5 +105,5 @@ def general_network(backbone: Backbone) -> ProxyPromptNetwork | None:
 
     Raises ModelError when they are damaged or the model's own weights are others than those they were made for.
     """
-    path = general_path(backbone)
+    path = general_path(backbone.card.name)
     return load_task(path, backbone).network if path.is_file() else None

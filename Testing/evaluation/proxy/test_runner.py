@@ -127,6 +127,23 @@ def test_an_interrupted_run_goes_on(plan: MakePlan) -> None:
     assert len(outcome.records) == 3
 
 
+def test_the_report_names_every_command_that_measured_and_how_it_ended(plan: MakePlan) -> None:
+    first = replace(plan(Teacher(stop_at=1), "shots", seeds=(0, 1)), command="bench --objects disc --seeds 0-1")
+    publish(first, run(first), with_plots=False)
+    other = replace(plan(Teacher(), "shots", objects=("square",)), command="bench --objects square --seeds 0")
+    text = publish(other, run(other), with_plots=False)
+    assert "`bench --objects disc --seeds 0-1` (interrupted: give it again to finish it)" in text
+    assert "\n`bench --objects square --seeds 0`\n" in text
+    assert "| 2 (2), 1 |" in text  # of one seed, although two were asked for
+    again = replace(first, learn=Teacher())
+    text = publish(again, run(again), with_plots=False)
+    assert "interrupted" not in text
+    assert text.count("`bench --objects disc") == 1
+    killed = replace(plan(Teacher(), "shots"), command="bench killed")
+    run(killed)  # and nobody published it
+    assert "`bench killed` (interrupted" in publish(again, run(again), with_plots=False)
+
+
 def test_a_network_that_was_learned_before_the_end_is_used(plan: MakePlan, tmp_path: Path) -> None:
     run(plan(Teacher(), "shots"))
     next((tmp_path / "out" / "runs").rglob("*.json")).unlink()
@@ -240,7 +257,7 @@ def test_the_report_and_the_page_have_the_figures_and_no_paths(plan: MakePlan, t
     outcome.costs = {MODEL: [{**dict.fromkeys(("seconds", "low", "high", "prompt", "kept", "remember"), 0.5),
                               "supports": k, "way": "chunked", "peak": None} for k in (1, 2)]}  # fmt: skip
     command = f"autopromptsam bench proxy --data {tmp_path}/private/data --out {made.folder}"
-    text = publish(made, outcome, command)
+    text = publish(replace(made, command=command), outcome)
     mean = next(r for r in outcome.records if "true-box" in r.dice).mean("true-box", "disc")
     for expected in ("## 16 shots", "## C1", "## C2", "## What prompting costs", f"{mean:.3f}", "1.5 min", "Seeds 0;"):
         assert expected in text

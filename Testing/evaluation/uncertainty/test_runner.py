@@ -151,7 +151,7 @@ def test_volumes_are_kept_object_by_object_and_what_has_no_seed_is_measured_once
         ("human", draws.SAMPLE, 3), ("human", draws.SAMPLE, 4),
     }  # fmt: skip
     assert all(record.cases[0].object == "rod" for record in outcome.records)
-    text = publish(plan, outcome, "autopromptsam bench uncertainty")
+    text = publish(plan, outcome)
     for expected in ("## Slices", "## Review", "fewer corrected slices", "![slices](slices.png)", "![human]"):
         assert expected in text
 
@@ -179,7 +179,7 @@ def test_the_report_and_the_page_have_figures_plots_and_no_paths(data: Path, tmp
     plan = make_plan(data, tmp_path / "out", [], *IMAGES, models=(PLAIN, ADAPTED), seeds=(0, 1))
     outcome = run(plan)
     command = f"autopromptsam bench uncertainty --data {tmp_path}/private/data --out {plan.folder}"
-    text = publish(plan, outcome, command)
+    text = publish(replace(plan, command=command), outcome)
     mean = next(r for r in outcome.records if (r.run.part, r.run.dataset) == ("click", "discs")).mean("raw")
     for expected in ("## Goals", "## Boxes", "## Points", "## One click", "## Errors", "Seeds 0, 1", f"{mean:.3f}"):
         assert expected in text
