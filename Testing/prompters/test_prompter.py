@@ -224,15 +224,6 @@ def test_without_colorization_tokens_follow_the_supports(backbone, supports, ima
     assert not torch.allclose(one.embedding.sparse[0], one.embedding.sparse[1], atol=1e-3)
 
 
-def test_a_memory_without_gradients(backbone, supports, image) -> None:  # type: ignore[no-untyped-def]
-    prompter = tiny_prompter(backbone)
-    with torch.enable_grad():
-        memory = prompter.encode_supports(supports[:2], BOTH)
-        prompter.prompt(image, memory.detach()).embedding.sparse.sum().backward()
-    assert all(p.grad is None for p in prompter.network.context.parameters())
-    assert prompter.network.colorization.leave.weight.grad is not None
-
-
 def test_confidence_is_how_sharp_the_copied_mask_is(backbone, supports) -> None:  # type: ignore[no-untyped-def]
     prompter = tiny_prompter(backbone)
     with torch.no_grad():

@@ -59,18 +59,6 @@ class SupportMemory:
         found = tuple(support.cells for support in self.supports if support.cells is not None)
         return found if len(found) == len(self.supports) else ()
 
-    def detach(self) -> SupportMemory:
-        """The same without gradients."""
-        return SupportMemory(
-            self.objects,
-            tuple(
-                SupportEncoding(
-                    s.keys.detach(), s.values.detach(), None if s.sums is None else s.sums.detach(), s.cells
-                )
-                for s in self.supports
-            ),
-        )
-
     @staticmethod
     def concatenate(parts: Sequence[SupportMemory]) -> SupportMemory:
         """All supports together; PromptError without parts or when their objects differ."""
