@@ -103,13 +103,16 @@ def pair_row(pair: SupportPair, content: SupportSet) -> PairRow:
 
 def object_row(each: SupportObject, run: Propagation | None) -> ObjectRow:
     """The row of an object of a set; ``run``: what examples found of it, None when it was not looked for."""
-    agreement = {} if run is None else run.agreement
+    # What a person drew is sure, and says nothing of how well the others were found.
+    agreement = {} if run is None else {n: sure for n, sure in run.agreement.items() if n not in run.seeds}
     sure, text = None, ""
     if agreement:
         sure = percent(sum(agreement.values()) / len(agreement))
         worst = min(agreement, key=agreement.__getitem__)
         count = f"{len(agreement)} slice{'' if len(agreement) == 1 else 's'}"
         text = f"Found on {count}, {sure} % sure on average; least sure: slice {worst}, {percent(agreement[worst])} %"
+    elif run is not None and run.seeds:
+        text = "Only on slices that you prompted"
     return ObjectRow(each.name, hexadecimal(each.colour), sure, text, run is not None)
 
 

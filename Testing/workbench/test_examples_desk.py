@@ -10,8 +10,9 @@ from PIL import Image
 
 from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.mrml.learning import Learning
-from AutoPromptSAMLib.supports import SupportSet
-from AutoPromptSAMLib.workbench.example_rows import ObjectColour
+from AutoPromptSAMLib.mrml.reports import Propagation
+from AutoPromptSAMLib.supports import SupportObject, SupportSet
+from AutoPromptSAMLib.workbench.example_rows import ObjectColour, object_row
 from AutoPromptSAMLib.workbench.examples_desk import ExamplesDesk
 
 from ..finds_bright import SURE
@@ -111,6 +112,14 @@ def test_only_what_is_annotated_and_ticked_is_looked_for(desk: ExamplesDesk, per
     assert desk.objects_to_find([]) == ["rod"]  # as it is on disk now
     with pytest.raises(PromptError, match="No object is ticked"):
         desk.objects_to_find(["rod"])
+
+
+def test_slices_that_a_person_drew_say_nothing_of_how_well_an_object_was_found() -> None:
+    rod = SupportObject("rod", (0.0, 1.0, 0.0))
+    row = object_row(rod, Propagation(0, {3: 1.0, 4: 0.5, 5: 0.25}, (3,), automatic=True))
+    assert (row.sure, row.text[:17]) == (38, "Found on 2 slices")
+    row = object_row(rod, Propagation(0, {3: 1.0}, (3,), automatic=True))
+    assert (row.sure, row.text, row.ran) == (None, "Only on slices that you prompted", True)
 
 
 def test_a_run_is_told_and_leads_to_the_least_sure_slices(
