@@ -50,7 +50,7 @@ def write(content: SupportSet, file: Path) -> Path:
 @contextmanager
 def opened(file: Path) -> Iterator[SupportSet]:
     """The set in a file, to be used within the block; SupportError when anything in it is not what was written."""
-    wrong = f"{file} is no file of supports or damaged, because"
+    wrong = f"{file} cannot be imported, because"
     with tempfile.TemporaryDirectory() as folder:
         try:
             with zipfile.ZipFile(file) as archive:
@@ -70,8 +70,8 @@ def opened(file: Path) -> Iterator[SupportSet]:
                     networks[model].write_bytes(weights)
         except Damaged as error:
             raise SupportError(f"{wrong} {error}; export it again.") from None
-        except (KeyError, *DAMAGED) as error:
-            raise SupportError(f"{wrong} it cannot be read ({error}); export it again.") from None
+        except (KeyError, *DAMAGED):
+            raise SupportError(f"{wrong} it is damaged or no {ENDING} file; export it again.") from None
         except OSError as error:
             if not file.is_file() or error.filename == str(file):
                 raise SupportError(f"{file} cannot be read ({error.strerror or error}); check the path.") from None

@@ -132,7 +132,7 @@ def unpack_set(text: bytes, id: str, pair_path: Mapping[str, Path] | Any) -> tup
     try:
         whole = json.loads(text)
         if whole["format"] != FORMAT:
-            raise Damaged("it is no set of supports")
+            raise Damaged("it is no set of examples")
         if not isinstance(whole["version"], int) or whole["version"] > VERSION:
             raise Damaged("a newer version of AutoPromptSAM wrote it")
         said = whole["set"]
@@ -148,8 +148,8 @@ def unpack_set(text: bytes, id: str, pair_path: Mapping[str, Path] | Any) -> tup
         )
         pairs = tuple(_pair(each, pair_path) for each in said["pairs"])
         return SupportSet(id, said["name"], objects, pairs), tasks
-    except (KeyError, TypeError, ValueError, RecursionError, AttributeError) as error:
-        raise Damaged(f"it cannot be read ({type(error).__name__}: {error})") from None
+    except (KeyError, TypeError, ValueError, RecursionError, AttributeError):
+        raise Damaged("its content cannot be read") from None
     except SupportError as error:
         raise Damaged(f"it cannot be used ({str(error).rstrip('.')})") from None
 

@@ -81,7 +81,7 @@ class WebApp:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.state.update({**INITIAL, **shortcut_state()})
         self.state.trame__title = "AutoPromptSAM"
-        self.state.client_only("hint_step")
+        self.state.client_only("hint_step", "renaming")
         server.enable_module(MODULE)
         self.views = Views(self)
         self.tools, self.overlays = Tools(self), Overlays(self)

@@ -27,7 +27,6 @@ class SliceControl:
         self.views, self.name, self.view = views, name, view
         self._geometry: VolumeGeometry | None = None
         self._index, self._strip = 0, list[dict[str, Any]]()
-        self.adapter: Any = None  # knows how many pixels of the picture a pixel of the page is
         self._fitted_mm = 0.0  # per pixel, after the last fit: when it is still so, a resized view is fitted again
         view.render_window().SetMultiSamples(0)  # the image needs none, and it halves the time of a software render
         view.modified.connect(self._on_modified)
@@ -52,13 +51,14 @@ class SliceControl:
 
     def summary(self) -> dict[str, Any]:
         """What the page shows."""
-        letters, scale, position = ("", "", "", ""), {"width": 0, "text": ""}, ""
+        letters, scale, position = ("", "", "", ""), {"percent": 0.0, "text": ""}, ""
         if self._geometry is not None:
             letters = orientation_letters(self.node)
             position = slice_position(self._geometry, self.axis, self._index)
             length, pixels = scale_bar(self.node)
-            width = round(pixels / (self.adapter.scale_factor if self.adapter else 1))
-            scale = {"width": width, "text": length_text(length)}
+            # Of the picture's width, not in pixels: each page shows the same picture as wide as its own view.
+            percent = round(100 * pixels / self.node.GetDimensions()[0], 2)
+            scale = {"percent": percent, "text": length_text(length)}
         return {
             "index": self._index,
             "count": self.count,

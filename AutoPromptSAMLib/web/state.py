@@ -39,6 +39,7 @@ INITIAL: dict[str, Any] = {
     # Segments and prompts
     "segments": [],
     "active_segment": "",
+    "renaming": "",  # the segment whose name is a field now; each page has its own
     "opacity": 50,
     "surface_shown": False,
     "overwrite_mode": 2,  # vtkMRMLSegmentEditorNode.OverwriteNone: what is there is never lost unasked

@@ -177,10 +177,7 @@ class SupportsGallery(Panel):
 
     def tell(self, error: AutoPromptSAMError) -> None:
         """Say what went wrong: a person knows the name of what they chose, not where it is."""
-        text = str(error)
-        for path, _ in self._files.values():
-            text = text.replace(str(path), path.name)
-        self.app.say(text, "error")
+        self.app.say(self.app.opening.uploads.named(str(error)), "error")
 
     def _add(self, text: str, found: Callable[[], Found]) -> None:
         """Add what is found to the chosen set, or to a new one."""

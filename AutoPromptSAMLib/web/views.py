@@ -60,8 +60,6 @@ class Views(Panel):
             shown.view_adapter.max_pixel_count = MOST_PIXELS
             shown.view_adapter.update_quality(QUALITY, QUALITY)  # when they differ, every picture is drawn twice
             self._draw_in_turn(view)
-            if isinstance(view, SliceView):
-                self.slices[view.name.lower()].adapter = shown.view_adapter
         self._crosshair = app.slicer_app.scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
         self._crosshair.SetCrosshairBehavior(self._crosshair.OffsetJumpSlice)
         self.state.change("layout")(self._layout_changed)

@@ -27,9 +27,7 @@ def draw_box(desk: Desk, case: Case, name: str) -> None:
     desk.go_to("axial", case.index)
     desk.get("segment-add").click()
     desk.page.wait_for_timeout(600)
-    field = desk.get("segment-name").last
-    field.fill(name)
-    field.press("Enter")
+    desk.rename(name)
     desk.tool("box")
     x0, y0, x1, y1 = case.box
     desk.drag("axial", (x0 - 2, y0 - 2, case.index), (x1 + 2, y1 + 2, case.index))

@@ -69,7 +69,7 @@ def other_weights(name: str, content: bytes) -> bytes:
         (other_pixels, "pixels"),
         (renamed_object, "not what was saved"),
         (newer, "newer version"),
-        (without_pairs, "cannot be read"),
+        (without_pairs, "it is damaged"),
         (other_weights, "task"),
         (lambda name, content: b"[]" if name == "set.json" else content, "cannot be read"),
         (lambda name, content: content[:100], "cannot be read"),
@@ -116,9 +116,9 @@ def test_damage_of_any_kind_of_archive_is_one_sentence(
     with zipfile.ZipFile(bad) as archive:
         start = archive.getinfo("set.json").header_offset + 30 + len("set.json")
     bad.write_bytes(whole[: start + 9] + b"\xff" * 20 + whole[start + 29 :])
-    with one_sentence(SupportError, "bad.apsupports is no file of supports or damaged", "export it again"):
+    with one_sentence(SupportError, "bad.apsupports cannot be imported, because it is damaged", "export it again"):
         library.import_(bad)
     end = whole.rindex(b"PK\x05\x06")
     bad.write_bytes(whole[: end + 12] + b"\xff\xff\xff\x7f" + whole[end + 16 :])  # the size of the list of contents
-    with one_sentence(SupportError, "bad.apsupports is no file of supports or damaged", "export it again"):
+    with one_sentence(SupportError, "bad.apsupports cannot be imported, because it is damaged", "export it again"):
         library.import_(bad)

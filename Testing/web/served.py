@@ -344,6 +344,12 @@ class Desk:
         """Until a mask covers a voxel (or no longer does); ms since the mouse button came up, -1 when it never did."""
         return float(self.page.evaluate(WATCH, [view, *self.place(view, at), coloured, 1000 * seconds]))
 
+    def rename(self, name: str) -> None:
+        """Give the last segment another name."""
+        self.get("segment-name").last.dblclick()
+        self.get("segment-name-field").fill(name)
+        self.get("segment-name-field").press("Enter")
+
     def tool(self, name: str) -> None:
         """Take a tool."""
         self.get(f"tool-{name}").click()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,18 @@ from playwright.sync_api import expect
 from AutoPromptSAMLib.images import load_labels, load_segmentation, load_volume
 from AutoPromptSAMLib.zoo import sample_ct
 
-from .served import Desk, Served, Wire, save
+from .served import DRAWN, Desk, Served, Wire, save
 
 LIVER = 5
+BAR_MM = re.compile(r"(\d+) (mm|cm)")
+# How much of the width of a view's picture its scale bar has.
+BAR_OF_PICTURE = """
+(view) => {
+  const bar = document.querySelector(`[data-testid=view-${view}-scale]`);
+  const image = bar.closest('.aps-over').parentElement.querySelector('img[src^="blob:"], canvas');
+  return bar.getBoundingClientRect().width / image.getBoundingClientRect().width;
+}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -208,9 +218,19 @@ def test_what_cannot_be_opened_is_said_and_loses_nothing(chromium: Any, home: Pa
 def test_two_tabs_see_the_same(chromium: Any, home: Path) -> None:
     served = Served("--sample", home=home)
     try:
-        one, two = Desk(chromium, served.address), Desk(chromium, served.address)
+        one, two = Desk(chromium, served.address), Desk(chromium, served.address, size=(1000, 800))
         for desk in (one, two):
             desk.wait_image()
+        two.page.wait_for_function(DRAWN, arg="axial")
+        # The picture is of the second page's size: in the first one it is as wide as its view, too.
+        bar, width = BAR_MM.fullmatch(two.get("view-axial-scale").inner_text()), two.frame("axial")["width"]
+        assert bar is not None
+        columns = two.place("axial", (200, 100, 0))[0] - two.place("axial", (100, 100, 0))[0]
+        mm_per_pixel = 100 * float(load_volume(sample_ct().image).geometry.spacing[0]) / columns
+        share = float(bar[1]) * (10 if bar[2] == "cm" else 1) / mm_per_pixel / width
+        for desk in (one, two):
+            drawn = desk.page.evaluate(BAR_OF_PICTURE, "axial")
+            assert drawn == pytest.approx(share, abs=0.01), desk.page.viewport_size
         one.get("segment-add").click()
         expect(two.get("segment-row")).to_have_count(1)
         two.close()

@@ -108,17 +108,42 @@ def test_a_locked_segment_stays_as_it_is(desk: Desk, tmp_path: Path) -> None:
     wait_step(desk, "Paint")
 
 
+def test_a_click_on_a_name_selects_and_letters_stay_shortcuts(desk: Desk, tmp_path: Path) -> None:
+    with_segment(desk, tmp_path)
+    desk.get("segment-add").click()
+    expect(desk.get("segment-row")).to_have_count(2)
+    desk.get("segment-name").first.click()
+    expect(desk.get("segment-row").first).to_have_attribute("aria-current", "true")
+    expect(desk.get("segment-name-field")).to_have_count(0)
+    desk.page.keyboard.press("b")
+    expect(desk.get("tool-box")).to_have_attribute("aria-pressed", "true")
+    expect(desk.get("segment-name").first).to_have_text("Segment_1")
+
+
 def test_letters_in_a_name_are_no_shortcuts(desk: Desk, tmp_path: Path) -> None:
     with_segment(desk, tmp_path)
-    name = desk.get("segment-name")
+    name, field = desk.get("segment-name"), desk.get("segment-name-field")
     tool = desk.page.locator(".aps-tool.aps-active").get_attribute("data-testid")
-    name.fill("")
-    name.press_sequentially("band a? ")
-    name.press("Escape")
-    expect(name).to_have_value("Segment_1")
-    name.fill("band a")
-    name.press("Enter")
-    wait_step(desk, "Rename")
+    name.dblclick()
+    expect(field).to_be_focused()
+    field.fill("")
+    field.press_sequentially("band a? ")
+    desk.page.mouse.move(*desk.place("axial", (20, 20, 10)))  # what the page shows of it leaves the field alone
+    expect(desk.get("cursor-ijk")).to_be_visible()
+    expect(field).to_have_value("band a? ")
+    field.press("Escape")
+    expect(field).to_have_count(0)
+    expect(name).to_have_text("Segment_1")
+    desk.page.keyboard.press("F2")
+    field.fill("band a")
+    field.press("Enter")
+    expect(name).to_have_text("band a")
+    name.hover()
+    desk.get("segment-rename").click()
+    field.fill("band b")
+    desk.get("segments-masking").click()  # elsewhere
+    expect(field).to_have_count(0)
+    expect(name).to_have_text("band b")
     expect(desk.get("segment-row")).to_have_count(1)
     assert desk.page.locator(".aps-tool.aps-active").get_attribute("data-testid") == tool
     assert not desk.get("help-dialog").is_visible()

@@ -47,8 +47,7 @@ def test_from_an_annotated_image_to_the_result_on_another(
     drawn = block()
     drawn[:8] = drawn[11:] = False
     with_segment(desk, tmp_path, drawn)
-    desk.get("segment-name").fill("block")
-    desk.get("segment-name").press("Enter")
+    desk.rename("block")
     wait_step(desk, "Rename")
     desk.get("by-examples").click()
     desk.get("examples-start-scene").click()

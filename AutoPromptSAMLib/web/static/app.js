@@ -34,6 +34,12 @@
     if (target.closest(".v-overlay__content, .aps-hint")) return; // a dialog or a menu has the keys
     if (target.closest("button, a, summary, [role=button], input:not([type=range])") && ["space", "enter"].includes(name)) return;
     if (target.closest("input[type=range], [role=slider]") && name.startsWith("arrow")) return;
+    if (name === "f2" && trame.state.get("active_segment") && !dialog) {
+      trame.state.set("renaming", trame.state.get("active_segment"));
+      event.preventDefault();
+      event.stopPropagation();
+      return;
+    }
     const keys = trame.state.get("keys") || {};
     if (inView) event.stopPropagation(); // Slicer's own single-letter keys would surprise here
     if (!(name in keys)) return;
