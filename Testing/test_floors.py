@@ -15,7 +15,7 @@ PACKAGE = "AutoPromptSAMLib"
 # From the ground up: floor, and modules or whole folders of the package. An entry sees its own names and those of the
 # entries before it.
 FLOORS: list[tuple[str, list[str]]] = [
-    ("ground", ["__init__", "errors", "atomic"]),
+    ("ground", ["__init__", "errors", "atomic", "names"]),
     ("ground", ["geometry", "intensity"]),
     ("ground", ["prompts"]),
     ("ground", ["images"]),

@@ -23,6 +23,7 @@ from AutoPromptSAMLib.geometry import Crop, VolumeGeometry, lps_affine_from_ras
 from AutoPromptSAMLib.geometry.grid import BoolArray
 from AutoPromptSAMLib.images.reader import read_image
 from AutoPromptSAMLib.images.writer import write_voxels
+from AutoPromptSAMLib.names import free_name
 
 Colour = Sequence[float]
 LABEL_TYPES: dict[type[np.integer], str] = {  # what label values are written as, the smallest that fits; in NRRD
@@ -139,9 +140,8 @@ def load_segmentation(path: str | os.PathLike[str]) -> tuple[SegmentMasks, Volum
             layer, value = -1, 0
         if not 0 <= layer < array.shape[3]:
             raise ImageError(f"{path} has a damaged segmentation header at {prefix}*; save it again.")
-        name = raw.header.get(prefix + "Name", raw.header[prefix + "ID"])
         # Slicer allows equal names; none of their voxels may get lost here.
-        name = name if name not in masks else f"{name} ({number})"
+        name = free_name(raw.header.get(prefix + "Name", raw.header[prefix + "ID"]), masks)
         masks.add(name, layer, value)
         color = _read_color(raw.header.get(prefix + "Color", ""))
         if color is not None:

@@ -306,22 +306,22 @@ def unfinished_work(
         lock = _locked(path) if path.is_dir() else None
         if lock is None:
             continue
+        # Closed or killed before anything was done, or too old; removed below, as Windows keeps a file that is open.
+        unwanted = not (path / WORK).exists() and not (path / VOXELS).exists()
         try:
-            if not (path / WORK).exists() and not (path / VOXELS).exists():
-                shutil.rmtree(path, ignore_errors=True)  # closed or killed before anything was done
-                continue
-            work = _read(path)
-            if time.time() - work.time > KEEP_SECONDS:
-                shutil.rmtree(path, ignore_errors=True)
-            elif any(row.ml for row in work.segments) or any(work.prompts.objects.values()):
-                works.append(work)
+            if not unwanted:
+                work = _read(path)
+                unwanted = time.time() - work.time > KEEP_SECONDS
+                if not unwanted and (any(row.ml for row in work.segments) or any(work.prompts.objects.values())):
+                    works.append(work)
         except (AutoPromptSAMError, OSError) as error:
-            if time.time() - path.stat().st_mtime > KEEP_SECONDS:
-                shutil.rmtree(path, ignore_errors=True)
-            else:
+            unwanted = time.time() - path.stat().st_mtime > KEEP_SECONDS
+            if not unwanted:
                 said(f"The work in {path} cannot be resumed ({str(error).rstrip('.')}); it is left out.")
         finally:
             _unlock(lock)
+        if unwanted:
+            shutil.rmtree(path, ignore_errors=True)
     works.sort(key=lambda work: -work.time)
     for work in works[keep:]:
         work.discard()

@@ -16,6 +16,7 @@ from AutoPromptSAMLib.images import load_segmentation, save_segmentation
 from AutoPromptSAMLib.images.reader import check_readable
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Message
 from AutoPromptSAMLib.mrml.persistence import SceneState, save_scene, store_state
+from AutoPromptSAMLib.names import free_name
 from AutoPromptSAMLib.prompts.file import load_prompts, save_prompts
 
 SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".mrb", ".json")
@@ -117,12 +118,7 @@ def _names(names: Iterable[str]) -> list[str]:
     """The names, made different from each other: files are read by them."""
     different: list[str] = []
     for name in names:
-        start, number = name or "Segment", 1
-        name = start
-        while name in different:
-            number += 1
-            name = f"{start} ({number})"
-        different.append(name)
+        different.append(free_name(name or "Segment", different))
     return different
 
 

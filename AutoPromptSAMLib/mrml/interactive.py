@@ -15,6 +15,7 @@ from AutoPromptSAMLib.mrml.review import Reviewing
 from AutoPromptSAMLib.mrml.segment_list import SegmentInfo
 from AutoPromptSAMLib.mrml.segments import slice_region
 from AutoPromptSAMLib.mrml.steps import Step
+from AutoPromptSAMLib.names import free_name
 from AutoPromptSAMLib.prompts import MaskPrompt, PromptSet
 from AutoPromptSAMLib.prompts.file import PromptFile
 from AutoPromptSAMLib.session.protocol import PropagationResult
@@ -94,10 +95,7 @@ class InteractiveSegmenter(Reviewing):
         names: dict[str, PromptSet] = {}
         for segment_id, prompts in file.objects.items():
             if prompts and self._segment(segment_id) is not None:
-                name, number = self._name(segment_id), 2
-                while name in names:
-                    name, number = f"{self._name(segment_id)} ({number})", number + 1
-                names[name] = prompts
+                names[free_name(self._name(segment_id), names)] = prompts
         return PromptFile(names, file.model, file.geometry)
 
     def import_prompts(self, file: PromptFile) -> None:

@@ -88,7 +88,7 @@ class SegmentEditing(SignalContainer):
         ``terminology``: the entry that belongs to the name (``mrml.terms``), default Slicer's own.
         """
         node, before = self.segmentation_node, self._active
-        name = segment_list.free_name(node, name)
+        name = segment_list.free_segment_name(node, name)
         shown = tuple(segment_list.free_color(node) if color is None else color)
         with self.kept.own_changes():
             segment_id = self.writer.add_segment(name, shown)

@@ -9,6 +9,8 @@ from typing import Any
 import slicer
 import vtk
 
+from AutoPromptSAMLib.names import free_name
+
 # Okabe and Ito's colours for all kinds of colour vision (jfly.uni-koeln.de/color), the ones that stand out on grey;
 # those like the prompts' own (blue for, orange against) come last.
 COLORS = ("#009E73", "#F0E442", "#CC79A7", "#E69F00", "#56B4E9", "#D55E00", "#0072B2")
@@ -102,16 +104,10 @@ def free_color(node: slicer.vtkMRMLSegmentationNode) -> tuple[float, float, floa
     return free[0] if free else colors[len(segment_ids(node)) % len(colors)]
 
 
-def free_name(node: slicer.vtkMRMLSegmentationNode, name: str = "") -> str:
+def free_segment_name(node: slicer.vtkMRMLSegmentationNode, name: str = "") -> str:
     """``name``, or "Segment", with a number when a segment has that name already; a name given is kept if free."""
     taken = {segment_of(node, id).GetName() for id in segment_ids(node)}
-    if name and name not in taken:
-        return name
-    start = name or "Segment"
-    number = 2 if name else 1
-    while f"{start} {number}" in taken:
-        number += 1
-    return f"{start} {number}"
+    return free_name(name, taken, "{} {}") if name else free_name("Segment", taken | {"Segment"}, "{} {}", first=1)
 
 
 def rgb(color: str) -> tuple[float, float, float]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from AutoPromptSAMLib import loops, prompters
 from AutoPromptSAMLib.datasets import native_axis
 from AutoPromptSAMLib.errors import GeometryError, PromptError
 from AutoPromptSAMLib.geometry import Crop, Plane, VolumeGeometry, paste_mask, slab_thickness
@@ -140,7 +139,7 @@ class Automatic:
         seconds["encode"] += time.perf_counter() - started
         prompted = {n for given in target.prompts.values() for n in seed_slices(given, geometry, target.axis)}
         known = {n: here for n in sorted(prompted) if (here := prompts(n))}
-        identity = f"{target.image.identity}\n{target.axis}\n{backbone.fingerprint}\n{rules(loops, prompters)}"
+        identity = f"{target.image.identity}\n{target.axis}\n{backbone.fingerprint}\n{rules()}"
         stack = AutomaticStack(image, features, known, identity)
         wanted = range(target.first, target.last + 1)
         around = self._found.setdefault(f"{target.image.identity}\n{target.axis}", {})

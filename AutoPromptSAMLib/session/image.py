@@ -8,12 +8,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
 from AutoPromptSAMLib.geometry import Crop, Plane, Volume, slice_plane
 from AutoPromptSAMLib.intensity import IntensityMapping, default_mapping, picture_on
+
+LIBRARY = Path(__file__).parents[1]
+# What an answer on a slice comes from, from the voxels and prompts to the mask.
+ANSWERING = (
+    "geometry", "intensity.py", "prompts", "backbones", "prompters", "refiners", "supports", "loops", "session"
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +59,8 @@ def united(crops: Iterable[Crop]) -> Crop:
 
 
 @functools.cache
-def rules(*packages: ModuleType) -> str:
-    """Hash of the code of packages: slices that other rules found are not this version's answers."""
-    files = [path for package in packages for path in sorted(Path(package.__file__ or "").parent.rglob("*.py"))]
+def rules(library: Path = LIBRARY) -> str:
+    """Hash of all code that answers come from: slices that other rules found are not this version's answers."""
+    parts = [library / name for name in ANSWERING]
+    files = [path for part in parts for path in (sorted(part.rglob("*.py")) if part.is_dir() else [part])]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from AutoPromptSAMLib import loops
 from AutoPromptSAMLib.errors import GeometryError, PromptError
 from AutoPromptSAMLib.geometry import (
     Crop,
@@ -90,7 +89,7 @@ class SliceStack:
 
     def slices(self) -> Slices:
         """What the volume loop needs; runs are remembered under image, axis, model and the rules of this version."""
-        identity = f"{self.image.identity}\n{self.axis}\n{self.backbone.fingerprint}\n{rules(loops)}"
+        identity = f"{self.image.identity}\n{self.axis}\n{self.backbone.fingerprint}\n{rules()}"
         return Slices(len(self), self.features, self.appearance, identity)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
 from AutoPromptSAMLib.mrml.segment_list import SegmentInfo, rgb
+from AutoPromptSAMLib.names import free_name
 from AutoPromptSAMLib.supports import SupportLibrary, SupportObject, SupportPair, SupportSet, pairs_from_files
 from AutoPromptSAMLib.workbench.example_rows import PairRow, SetRow, count_text, listed, pair_row, set_row
 from AutoPromptSAMLib.workbench.language import tr as _
@@ -131,11 +132,7 @@ class ExampleSets:
     def free_name(self, wanted: str | Sequence[str]) -> str:
         """A name for a new set that none has yet, made of ``wanted``: a name, or those of its objects."""
         name = wanted if isinstance(wanted, str) else listed(wanted)
-        start = free = (name or "Examples")[:MOST_LETTERS]
-        taken, number = {each.name for each in self.library.sets()}, 2
-        while free in taken:
-            free, number = f"{start} {number}", number + 1
-        return free
+        return free_name((name or "Examples")[:MOST_LETTERS], {each.name for each in self.library.sets()}, "{} {}")
 
     @staticmethod
     def drawn(segmenter: InteractiveSegmenter) -> list[SegmentInfo]:

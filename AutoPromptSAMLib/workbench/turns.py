@@ -78,9 +78,9 @@ class Turns:
         return self._own > 0 or self._is_busy()
 
     def close(self) -> None:
-        """Run no more."""
+        """Run no more; other threads still do what they were given, as a session's goodbye to its server."""
         self._due.clear()
-        self._workers.shutdown(wait=False, cancel_futures=True)
+        self._workers.shutdown(wait=False)
 
     def _run_waiting(self) -> None:
         start = time.monotonic()

@@ -220,6 +220,17 @@ def test_label_values_that_would_mix_segments_are_counted_anew(tmp_path: Path) -
         assert load_segmentation(tmp_path / "s.seg.nrrd")[0].label_values == {"liver": 1, "overlap": 2}
 
 
+def test_no_segment_of_equal_names_gets_lost(tmp_path: Path) -> None:
+    path, left = tmp_path / "three.seg.nrrd", np.zeros_like(liver)
+    left[0, 0, 0] = True
+    save_segmentation(path, {"liver (2)": liver, "first": left, "second": liver & ~left}, CT)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"Name:=first", b"Name:=liver").replace(b"Name:=second", b"Name:=liver"))
+    masks, _ = load_segmentation(path)
+    assert list(masks) == ["liver (2)", "liver", "liver (3)"]
+    np.testing.assert_array_equal(masks["liver (3)"], liver & ~left)
+
+
 def test_colours_and_terms_come_back_where_the_file_has_them(tmp_path: Path) -> None:
     path, term = tmp_path / "s.seg.nrrd", "list~SCT^1^Organ~SCT^2^Liver~^^~list~^^~^^"
     save_segmentation(path, SEGMENTS, CT, {"liver": (1, 0.5, 0)}, {"liver": term})

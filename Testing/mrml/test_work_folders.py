@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, ImageError, StorageError
 from AutoPromptSAMLib.mrml.autosave import new_work_folder, unfinished_work
@@ -116,6 +119,24 @@ def test_only_the_newest_are_kept(desk: Desk, tmp_path: Path) -> None:
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {str(n) for n in range(20)} | {"a file", "nothing"}
     assert unfinished_work(tmp_path / "nowhere") == []
+
+
+def test_no_folder_is_removed_while_its_lock_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def as_on_windows(path: Path, **options: Any) -> None:
+        with FileLock(path / ".lock", timeout=0):
+            pass
+        remove(path, **options)
+
+    remove = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", as_on_windows)
+    for name, text in (("crashed", None), ("damaged", "{")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".lock").touch()
+        if text is not None:
+            (tmp_path / name / "work.json").write_text(text)
+        os.utime(tmp_path / name, (0, 0))
+    assert unfinished_work(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_remains_of_a_killed_write_are_removed(desk: Desk, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from AutoPromptSAMLib.errors import Cancelled, GeometryError, PromptError
 from AutoPromptSAMLib.geometry import Crop, Volume, VolumeGeometry, slice_plane
 from AutoPromptSAMLib.loops.job import Progress
 from AutoPromptSAMLib.prompts import Box, Doodle, MaskPrompt, Point
+from AutoPromptSAMLib.session.image import LIBRARY, rules
 from AutoPromptSAMLib.session.local import LocalSession
 from AutoPromptSAMLib.session.wire import RemoteError
 
@@ -347,3 +349,23 @@ def test_prompts_elsewhere_and_axes_that_there_are_not_are_refused(
         session.propagate("rod", first=6, last=9)
     with one_sentence(PromptError, "along this axis"):
         session.propagate("rod", axis=1)  # the box is flat across axis 0
+
+
+def test_slices_are_remembered_until_any_code_changes_that_answers_come_from(tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    shutil.copytree(LIBRARY, library, ignore=shutil.ignore_patterns("*.pyc", "web"))
+
+    def after_change_of(name: str) -> str:
+        path = library / name
+        path.write_text(path.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+        rules.cache_clear()
+        return rules(library)
+
+    before = rules(library)
+    assert before == rules()
+    assert after_change_of("cli.py") == before
+    changed = [
+        "backbones/engines/exports.py", "geometry/planes.py", "intensity.py", "loops/tracking.py", "prompters/base.py",
+        "prompts/pixels.py", "refiners/expected.py", "session/seeds.py", "supports/pool.py",
+    ]  # fmt: skip
+    assert len({before, *map(after_change_of, changed)}) == len(changed) + 1

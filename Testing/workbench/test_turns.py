@@ -62,6 +62,24 @@ def test_errors_of_work_go_to_whom_they_concern(host: Host) -> None:
     assert [type(error) for error in told + host.errors] == [ZeroDivisionError] * 2
 
 
+def test_a_goodbye_is_still_said_by_workers_that_were_busy_or_idle() -> None:
+    go, said, worked = threading.Event(), threading.Event(), list[None]()
+    busy, idle = Host(), Host()
+    for _ in range(8):  # more than there are workers
+        busy.work(lambda: go.wait(10), lambda _nothing: None)
+    busy.work(said.set, lambda _nothing: None)
+    busy.close()
+    assert not said.is_set()
+    go.set()
+    assert said.wait(10)
+    said.clear()
+    idle.work(lambda: None, worked.append)
+    idle.until(lambda: bool(worked))
+    idle.work(said.set, lambda _nothing: None)
+    idle.close()
+    assert said.wait(10)
+
+
 def test_what_is_due_runs_once_in_its_order_and_can_be_called_off(host: Host) -> None:
     seen: list[str] = []
     host.later(0.06, lambda: seen.append("second"))
