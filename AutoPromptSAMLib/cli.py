@@ -1,4 +1,4 @@
-"""The command ``autopromptsam``: segment, review, web, serve, bench, models, supports, sample, demo, doctor.
+"""The command ``autopromptsam``; the parts that it is made of are registered below.
 
 Exit codes: 0 done, 1 an error that its one sentence explains, 2 wrong usage, 3 done but an object came out empty,
 130 interrupted (what is finished is kept, the same command goes on from there).
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.prompts import Prompt
     from AutoPromptSAMLib.zoo import ModelCard
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=(__doc__ or "").split("\n")[0])
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 models = typer.Typer(no_args_is_help=True, help="List, fetch, remove and explain models.")
 app.add_typer(models, name="models")
 app.add_typer(bench, name="bench")
@@ -72,7 +72,7 @@ def main() -> None:
 
 @app.callback(invoke_without_command=True)
 def version(show: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
-    """Promptable medical image segmentation that prompts itself."""
+    """Segment medical images with prompts, examples and review."""
     if show:
         typer.echo(__version__)
         raise typer.Exit

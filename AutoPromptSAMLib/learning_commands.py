@@ -79,7 +79,9 @@ def learn(
     ] = False,
     lora: Annotated[
         bool | None,
-        typer.Option(help="Whether the model's own attention learns, too; by default it does on a GPU only."),
+        typer.Option(
+            help="Whether the model's own attention learns, too; by default on a GPU where peft is installed."
+        ),
     ] = None,
     device: Device = "auto",
 ) -> None:

@@ -37,11 +37,11 @@ def review(
         Path | None,
         typer.Option(
             "--refine",
-            help="Let prompts mend themselves and write all segments: .seg.nrrd, or .nii.gz, in "
+            help="Correct boxes automatically and write all segments: .seg.nrrd, or .nii.gz, in "
             "which no other segment loses a voxel.",
         ),
     ] = None,
-    rows: Annotated[int, typer.Option("--show", help="So many of the least sure slices.", min=1)] = 10,
+    rows: Annotated[int, typer.Option("--show", help="How many of the least sure slices to list.", min=1)] = 10,
     window: Annotated[str | None, typer.Option(help="LEVEL,WIDTH or the name of a preset.")] = None,
     model: Annotated[str, typer.Option(help="Model to ask; see `autopromptsam models list`.")] = "lite-medsam",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",

@@ -59,6 +59,13 @@ def test_version(run: Run) -> None:
     assert run("--version") == (0, f"{__version__}\n", "")
 
 
+def test_help_begins_with_what_it_is_for(run: Run) -> None:
+    outcome = run("--help")
+    assert outcome.code == 0
+    assert "Segment medical images with prompts, examples and review." in outcome.out
+    assert "``" not in outcome.out
+
+
 def test_one_box_segments_its_slice_with_the_geometry_of_the_input(
     run: Run, home: Path, phantom: Path, tmp_path: Path
 ) -> None:

@@ -46,7 +46,10 @@ def quality(
     ] = PROMPTS,
     model: Annotated[str, typer.Option(help="Models, with commas; see `autopromptsam models list`.")] = "lite-medsam",
     method: Annotated[
-        str, typer.Option(help="interactive (what a user gets), plain (one decode of the bare model), or both.")
+        str,
+        typer.Option(
+            help="interactive (what a user gets), plain (one decode of the bare model), or both with a comma."
+        ),
     ] = "interactive",
     objects: Annotated[str, typer.Option(help="Only these objects, with commas.")] = "",
     limit: Annotated[int, typer.Option(help="Images (or volumes) of each dataset; 0 for all.", min=0)] = 0,
