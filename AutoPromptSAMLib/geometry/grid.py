@@ -210,7 +210,8 @@ class Volume:
     """An image in the world.
 
     ``array``: (K, J, I) of a bool, integer or floating dtype, or (K, J, I, 3) uint8 colour (red, green, blue); not
-    copied. ``modality``: DICOM code ("CT", "MR", ...) where known. ``name``: for messages and segments.
+    copied. ``modality``: DICOM code ("CT", "MR", ...) where known. ``name``: for messages and segments. ``has_size``:
+    False for a picture, whose pixels have no known size or place: its geometry is made up, and no mm may be told.
     Raises ImageError for an array that is empty, not finite, or has other dimensions; GeometryError when ``geometry``
     is of another shape.
     """
@@ -219,6 +220,7 @@ class Volume:
     geometry: VolumeGeometry
     modality: str | None = None
     name: str = ""
+    has_size: bool = True
 
     def __post_init__(self) -> None:
         array, name = np.asarray(self.array), self.name or "The image"

@@ -14,6 +14,7 @@ from AutoPromptSAMLib.geometry import Volume, VolumeGeometry
 from AutoPromptSAMLib.mrml.transforms import array_from_matrix, matrix_from_array, node_to_world
 
 MODALITY = "DICOM.Modality"  # the name that Slicer's DICOM plugins use in the subject hierarchy
+PICTURE = "AutoPromptSAM.Picture"  # attribute of nodes whose voxels have no known size
 HOUNSFIELD = "[hnsf'U]"  # UCUM code that Slicer's DICOM reader gives CT voxels as their unit
 
 
@@ -37,7 +38,12 @@ def volume_from_node(node: slicer.vtkMRMLVolumeNode) -> Volume:
         )
     geometry = geometry_from_node(node)
     array = array.reshape(*geometry.shape, components)[..., :3] if colour else array.reshape(geometry.shape)
-    return Volume(array, geometry, _modality(node), node.GetName() or "")
+    return Volume(array, geometry, _modality(node), node.GetName() or "", has_size(node))
+
+
+def has_size(node: slicer.vtkMRMLVolumeNode) -> bool:
+    """Whether the voxels of a node have a known size, as far as it tells: those of a picture have not."""
+    return node.GetAttribute(PICTURE) is None
 
 
 def geometry_from_node(node: slicer.vtkMRMLVolumeNode) -> VolumeGeometry:
@@ -75,6 +81,8 @@ def volume_to_node(volume: Volume, scene: slicer.vtkMRMLScene, name: str | None 
     node.SetAndObserveImageData(image)
     if volume.modality:
         node.SetAttribute(MODALITY, volume.modality)
+    if not volume.has_size:
+        node.SetAttribute(PICTURE, "1")
     return node
 
 

@@ -21,7 +21,7 @@ from AutoPromptSAMLib.files.folders import AllowedFolders
 from AutoPromptSAMLib.files.uploads import Uploads
 from AutoPromptSAMLib.mrml.persistence import forget_states
 from AutoPromptSAMLib.mrml.segments import create_segmentation
-from AutoPromptSAMLib.mrml.volumes import geometry_from_node, volume_to_node
+from AutoPromptSAMLib.mrml.volumes import geometry_from_node, has_size, volume_to_node
 from AutoPromptSAMLib.session.opening import local_session
 from AutoPromptSAMLib.web.bars import StatusBar, TopBar
 from AutoPromptSAMLib.web.exporting import Exporting
@@ -184,7 +184,10 @@ class WebApp:
         self._nodes, self._others, self._prompts, self._painted = (node, segmentation), others, prompts, painted
         self.slicer_app.segmentation_editor.set_active_segmentation(segmentation, node)
         geometry = geometry_from_node(node)
-        self.state.update({"image_name": node.GetName(), "image_about": image_text(geometry), "has_image": True})
+        about = image_text(geometry, has_size(node))
+        self.state.update({
+            "image_name": node.GetName(), "image_about": about, "has_image": True, "one_slice": geometry.shape[0] == 1,
+        })  # fmt: skip
         for panel in self.panels:
             panel.shown(node, geometry)
         self._connect()

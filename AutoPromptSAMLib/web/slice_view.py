@@ -10,6 +10,7 @@ from vtkmodules.vtkCommonCore import vtkCommand
 from AutoPromptSAMLib.geometry import VolumeGeometry
 from AutoPromptSAMLib.mrml.planes import show_index, shown_index
 from AutoPromptSAMLib.mrml.probe import mm_per_pixel, orientation_letters, ras_at, scale_bar, slice_position
+from AutoPromptSAMLib.mrml.volumes import has_size
 from AutoPromptSAMLib.workbench.read_outs import length_text
 from AutoPromptSAMLib.workbench.strips import Mark, strip_marks
 
@@ -26,6 +27,7 @@ class SliceControl:
     def __init__(self, views: Views, name: str, view: SliceView) -> None:
         self.views, self.name, self.view = views, name, view
         self._geometry: VolumeGeometry | None = None
+        self._has_size = True
         self._index, self._strip = 0, list[dict[str, Any]]()
         self._fitted_mm = 0.0  # per pixel, after the last fit: when it is still so, a resized view is fitted again
         view.render_window().SetMultiSamples(0)  # the image needs none, and it halves the time of a software render
@@ -52,7 +54,7 @@ class SliceControl:
     def summary(self) -> dict[str, Any]:
         """What the page shows."""
         letters, scale, position = ("", "", "", ""), {"percent": 0.0, "text": ""}, ""
-        if self._geometry is not None:
+        if self._geometry is not None and self._has_size:
             letters = orientation_letters(self.node)
             position = slice_position(self._geometry, self.axis, self._index)
             length, pixels = scale_bar(self.node)
@@ -70,7 +72,7 @@ class SliceControl:
 
     def show(self, volume_node: Any, geometry: VolumeGeometry) -> None:
         """Show the middle slice of a volume."""
-        self._geometry = geometry
+        self._geometry, self._has_size = geometry, has_size(volume_node)
         self.view.set_background_volume_id(volume_node.GetID())
         self.view.reset_view()
         self.fit()

@@ -8,6 +8,7 @@ TOOL = "tool"
 INITIAL: dict[str, Any] = {
     # The image
     "has_image": False,
+    "one_slice": False,
     "image_name": "",
     "image_about": "",
     "opening": "",  # what is being opened, in words; "" when nothing is

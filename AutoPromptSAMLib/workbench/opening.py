@@ -43,8 +43,10 @@ def ago(seconds: float) -> str:
     return "just now"
 
 
-def image_text(geometry: VolumeGeometry) -> str:
-    """The size of an image, as "512 × 512 × 133 voxels of 0.8 × 0.8 × 3 mm"."""
+def image_text(geometry: VolumeGeometry, has_size: bool = True) -> str:
+    """The size of an image, as "512 × 512 × 133 voxels of 0.8 × 0.8 × 3 mm", or "841 × 620 pixels" of a picture."""
+    if not has_size:
+        return " × ".join(map(str, geometry.shape[:0:-1])) + " pixels"
     sides = " × ".join(f"{side:.3g}" for side in geometry.spacing)
     return " × ".join(map(str, geometry.shape[::-1])) + f" voxels of {sides} mm"
 

@@ -54,6 +54,8 @@ def prompt_row(prompt: Prompt, geometry: VolumeGeometry) -> PromptRow:
     )
 
 
-def ml_text(ml: float) -> str:
-    """A segment's volume as it stands in a list; a dash when the segment is empty."""
+def ml_text(ml: float, has_size: bool = True) -> str:
+    """A segment's volume as it stands in a list, or its pixels on a picture; a dash when the segment is empty."""
+    if ml and not has_size:
+        return f"{1000 * ml:.0f} px"  # of a millimetre each, as its geometry is made up
     return f"{ml:.0f} ml" if ml >= 10 else f"{ml:.1f} ml" if ml else "–"

@@ -8,11 +8,12 @@ from numpy.typing import ArrayLike
 
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
 from AutoPromptSAMLib.mrml.probe import read_out
+from AutoPromptSAMLib.mrml.volumes import has_size
 
 
 @dataclass(frozen=True)
 class CursorText:
-    """A position in RAS mm, its voxel (i, j, k), the intensity ("" outside the image), and the segments there."""
+    """A position in RAS mm ("" on a picture), its voxel (i, j, k), the intensity ("" outside), the segments there."""
 
     ras: str
     ijk: str
@@ -27,9 +28,8 @@ def cursor_text(segmenter: InteractiveSegmenter, ras: ArrayLike) -> CursorText:
         value = ""
     else:
         value = " ".join(map(str, found.value)) if isinstance(found.value, tuple) else f"{found.value:g}"
-    return CursorText(
-        " ".join(f"{x:.1f}" for x in found.ras), " ".join(map(str, found.ijk)), value, ", ".join(found.segments)
-    )
+    ras = " ".join(f"{x:.1f}" for x in found.ras) if has_size(segmenter.volume_node) else ""
+    return CursorText(ras, " ".join(map(str, found.ijk)), value, ", ".join(found.segments))
 
 
 def length_text(mm: float) -> str:

@@ -26,8 +26,11 @@ class SegmentRow:
 
 def segment_rows(segmenter: InteractiveSegmenter) -> list[SegmentRow]:
     """The rows of all segments, in order."""
+    has_size = segmenter.volume.has_size
     return [
-        SegmentRow(info.id, info.name, hexadecimal(info.color).lower(), info.visible, info.locked, ml_text(info.ml))
+        SegmentRow(
+            info.id, info.name, hexadecimal(info.color).lower(), info.visible, info.locked, ml_text(info.ml, has_size)
+        )
         for info in segmenter.segments
     ]
 

@@ -65,6 +65,13 @@ def test_colour_keeps_its_channels_and_drops_alpha(scene: Any) -> None:
     assert np.array_equal(volume_from_node(node_of(scene, with_alpha, 4)).array, array)
 
 
+def test_a_picture_has_no_size(scene: Any) -> None:
+    array = np.zeros((1, 3, 4), dtype=np.uint8)
+    for has_size in (True, False):
+        volume = Volume(array, VolumeGeometry((1, 3, 4), np.eye(4)), has_size=has_size)
+        assert volume_from_node(volume_to_node(volume, scene)).has_size is has_size
+
+
 def test_hounsfield_units_mean_ct(scene: Any) -> None:
     node = volume_to_node(Volume(np.zeros((2, 3, 4)), GRID), scene)
     assert volume_from_node(node).modality is None

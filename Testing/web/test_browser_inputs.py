@@ -75,6 +75,18 @@ def test_dicom_with_two_series_asks_which(desk: Desk, tmp_path: Path) -> None:
     assert desk.get("image-name").inner_text() == "Abdomen"
 
 
+def test_a_picture_has_pixels_and_nothing_that_it_cannot_know(desk: Desk, tmp_path: Path) -> None:
+    Image.fromarray(grey((1, 96, 96))[0].astype(np.uint8)).save(tmp_path / "eye.png")
+    open_image(desk, tmp_path / "eye.png")
+    expect(desk.page.get_by_text("96 × 96 pixels")).to_be_visible()
+    expect(desk.get("view-axial-scale")).to_have_count(0)
+    expect(desk.get("propagate-first")).to_have_count(0)
+    assert desk.page.evaluate("trame.state.state.view_axial.letters.left") == ""
+    open_image(desk, write(tmp_path / "ct.nii.gz", grey((40, 96, 96))))
+    expect(desk.get("view-axial-scale")).to_have_count(1)
+    expect(desk.get("propagate-first")).to_be_visible()
+
+
 def test_what_is_no_scene_leaves_the_open_image_as_it_is(desk: Desk, tmp_path: Path) -> None:
     shown = with_segment(desk, tmp_path)
     for name, content in (("fake.mrb", b"no archive"), ("text.nii.gz", b"no image")):

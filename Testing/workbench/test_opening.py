@@ -36,6 +36,7 @@ def test_rows_of_unfinished_work(tmp_path: Path) -> None:
 
 def test_the_size_of_an_image() -> None:
     assert image_text(GEOMETRY) == "4 × 3 × 2 voxels of 0.5 × 0.5 × 2.12 mm"
+    assert image_text(VolumeGeometry((1, 620, 841), np.eye(4)), has_size=False) == "841 × 620 pixels"
 
 
 def test_whole_numbers_on_the_same_voxels_may_be_labels() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 
 from AutoPromptSAMLib.errors import PromptError
+from AutoPromptSAMLib.geometry import Volume, VolumeGeometry
 from AutoPromptSAMLib.images.segmentation_file import TISSUE
 from AutoPromptSAMLib.workbench.segment_rows import (
     active_segment,
@@ -15,7 +19,7 @@ from AutoPromptSAMLib.workbench.segment_rows import (
     terminology,
 )
 
-from ..mrml.segmenting import Host
+from ..mrml.segmenting import Desk, Host
 
 
 def test_rows_say_what_a_list_shows(host: Host) -> None:
@@ -28,6 +32,15 @@ def test_rows_say_what_a_list_shows(host: Host) -> None:
     assert (first.id, first.name, first.colour, first.locked, first.visible) == (one, "liver", "#ff8000", True, True)
     assert first.ml.endswith(" ml")
     assert (second.ml, second.visible, second.locked) == ("–", False, False)
+
+
+def test_on_a_picture_pixels_are_counted(scene: Any) -> None:
+    spot = np.zeros((1, 40, 50), np.uint8)
+    spot[0, 10:20, 10:30] = 200
+    desk = Desk(scene, Volume(spot, VolumeGeometry(spot.shape, np.eye(4)), has_size=False))
+    desk.paint(desk.segmenter.add_segment("lesion"), spot > 0)
+    assert segment_rows(desk.segmenter)[0].ml == "200 px"
+    desk.close()
 
 
 def test_a_tool_needs_a_segment_that_may_be_changed(host: Host, one_sentence) -> None:
