@@ -79,6 +79,8 @@ class ModelsPanel(Panel):
 
     def use_chosen(self) -> None:
         """Segment with the chosen model from now on."""
+        if self.desk.segmenter is not None:
+            self.desk.segmenter.need_rest("choose a model")
         self.use(self.ui.modelCombo.currentData)
 
     def use(self, name: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import slicer
 from undo_stack import UndoStack
 
+from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.geometry import Crop
 from AutoPromptSAMLib.loops.job import Job, Progress
 from AutoPromptSAMLib.mrml.reports import Message, Propagation, Status
@@ -42,6 +43,13 @@ class VolumeRuns(SlicePrompting):
         """End the run after the slice that it is at; what is done stays."""
         if self._propagating is not None:
             self._propagating.cancel()
+
+    def need_rest(self, what: str) -> None:
+        """PromptError while a run is going on, for ``what`` would leave it half done."""
+        if self._propagating is not None:
+            raise PromptError(
+                f"A run is going on: cancel it, which keeps what is done, or wait for its end; then {what}."
+            )
 
     def propagation(self, segment_id: str | None = None) -> Propagation | None:
         """The last run of a segment, default the active one."""

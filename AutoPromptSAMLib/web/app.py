@@ -163,10 +163,16 @@ class WebApp:
             raise ImageError("There is no image yet, or its model is still loading; open an image and choose a model.")
         return self.segmenter
 
+    def need_rest(self, what: str) -> None:
+        """PromptError while a run is going on, for ``what`` would leave it half done."""
+        if self.segmenter is not None:
+            self.segmenter.need_rest(what)
+
     def show_volume(
         self, volume: Volume, name: str | None = None, source: str | None = None, series: str | None = None
     ) -> None:
         """Replace the image by ``volume``; ``source`` and ``series`` say where it came from."""
+        self.need_rest("open an image")
         self.close_image(source, series)
         node = volume_to_node(volume, self.slicer_app.scene, name)
         node.CreateDefaultDisplayNodes()

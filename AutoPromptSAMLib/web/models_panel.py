@@ -63,6 +63,7 @@ class ModelsPanel(Panel):
 
     def on_model_use(self, name: str) -> None:
         """Switch to a model that is here."""
+        self.app.need_rest("choose a model")
         self.app.spawn(self.use(name, self.app.device))
 
     def on_model_fetch(self, name: str) -> None:

@@ -177,6 +177,7 @@ class Opening(Panel):
         """Show the image and the segments of a scene, with the prompts that it keeps."""
         from AutoPromptSAMLib.mrml.scene_reading import read_scene
 
+        self.app.need_rest("open a scene")
         found = read_scene(self.app.slicer_app.scene, path)  # what is open stays open until there is something to show
         self.app.close_image(None)
         self.app.show_nodes(found.volume_node, found.segmentation_node, found.others, found.prompts, found.painted)

@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("trame_slicer")
 from PIL import Image
 
+from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.geometry import Crop
 from AutoPromptSAMLib.mrml.reports import SURE_COLORS
 from AutoPromptSAMLib.prompters.proxy_prompt import ProxyPromptConfig
@@ -284,6 +285,26 @@ def test_what_is_missing_is_said_with_the_next_step(opened: WebApp) -> None:
     assert "choose both files" in told(opened)
     do(opened, "examples_learn")
     assert "no examples yet" in told(opened)
+
+
+def test_a_run_is_not_left_half_done_by_another_image_or_model(opened: WebApp) -> None:
+    made(opened)
+    state = opened.state
+    session: Any = opened.need_segmenter().session
+    session.pause.clear()
+    do(opened, "examples_run")
+    settle(opened, lambda: state.phase == "propagating" and bool(state.segments))
+    segmenter = opened.need_segmenter()
+    do(opened, "model_use", "lite-medsam")
+    assert "cancel it, which keeps what is done" in told(opened)
+    with pytest.raises(PromptError, match="then open an image"):
+        opened.show_volume(segmenter.volume)
+    assert opened.need_segmenter() is segmenter
+    do(opened, "cancel")
+    session.pause.set()
+    settle(opened, lambda: state.phase == "ready")
+    opened.show_volume(segmenter.volume)
+    assert opened.need_segmenter() is not segmenter
 
 
 def test_learning_shows_its_progress_and_a_picture(opened: WebApp, monkeypatch: pytest.MonkeyPatch) -> None:
