@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, PromptError
-from AutoPromptSAMLib.geometry import Crop
+from AutoPromptSAMLib.geometry import Crop, Volume
 from AutoPromptSAMLib.geometry.views import view_of
 from AutoPromptSAMLib.loops.job import Job
 from AutoPromptSAMLib.mrml.learning import TaskLearning
@@ -101,6 +101,8 @@ class AutomaticPrompting(TaskLearning):
             self._push(step)
             for id, sure in found.items():
                 self._runs[id] = replace(kept[id], agreement=sure, complete=False)
+            if (text := _unlike(supports, self.volume)) is not None:
+                self.said(Message(text, "warning"))
             self._running = Status("propagating", f"Prompting from {supports.name}")
             self._set_status()
             if self._active not in found:
@@ -311,6 +313,16 @@ class AutomaticPrompting(TaskLearning):
     def _push(self, step: Step) -> None:
         self._last_pushed = step
         super()._push(step)
+
+
+def _unlike(supports: SupportSet, volume: Volume) -> str | None:
+    """What makes it unlikely that examples fit an image, by the first of them."""
+    image = supports.pairs[0].image
+    is_colour = bool((image != image[..., :1]).any())
+    if is_colour == volume.is_colour:
+        return None
+    here, there = ("in colour", "grey") if volume.is_colour else ("grey", "in colour")
+    return f'The examples of "{supports.name}" are {there} and this image is {here}; what is found may well be wrong.'
 
 
 def alike(name: str) -> str:

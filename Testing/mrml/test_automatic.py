@@ -14,7 +14,7 @@ from AutoPromptSAMLib.errors import Cancelled, ModelError, PromptError
 from AutoPromptSAMLib.geometry import Crop
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
 from AutoPromptSAMLib.mrml.reports import SURE_COLORS, SURE_LEVELS, Propagation
-from AutoPromptSAMLib.supports import SupportLibrary, SupportObject, SupportSet
+from AutoPromptSAMLib.supports import SupportLibrary, SupportObject, SupportPair, SupportSet
 
 from ..finds_bright import SURE, FindsBright, Learns, examples
 from ..threshold_backbone import DARK
@@ -314,6 +314,17 @@ def test_a_name_in_other_letters_is_the_same_object(person: Person) -> None:
     person.run(examples("rod"))
     assert [info.id for info in person.segmenter.segments] == [old]
     assert np.array_equal(person.all_voxels()[old], person.truth)
+
+
+def test_examples_in_colour_are_said_to_be_unlike_a_grey_image(person: Person) -> None:
+    supports = examples("rod")
+    person.run(supports)
+    assert not any("what is found may well be wrong" in text for text in person.said)
+    first = supports.pairs[0]
+    red = first.image + np.array([200, 0, 0], np.uint8)
+    pairs = (SupportPair.of("eye", red, first.masks), *supports.pairs)
+    person.run(replace(supports, pairs=pairs))
+    assert any("are in colour and this image is grey" in text for text in person.said)
 
 
 def test_slices_across_those_that_were_vouched_for_are_not(person: Person) -> None:
