@@ -125,7 +125,7 @@ class AutomaticPanel(Panel):
         ui.learnPreview.visible = has_preview
         if learning is not None:
             text = self.desk.examples.learning_text(learning, float(self.desk.parameters.learnMinutes))
-            ui.learnText.text = f"{text.text} {text.left}"
+            ui.learnText.text = f"{learning.name}: {text.text} {text.left}"
             ui.learnBar.value = text.percent
         if has_preview:
             rows, cols, _channels = learning.preview.shape

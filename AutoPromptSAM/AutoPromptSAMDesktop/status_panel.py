@@ -75,10 +75,11 @@ class StatusPanel(Panel):
     def refresh(self, what: str) -> None:
         """Follow what is being done."""
         segmenter = self.desk.need_segmenter()
+        if what in ("status", "learning"):
+            self.working("")
         if what == "status":
             status = segmenter.status
             runs = status.phase == "propagating"
-            self.ui.statusLabel.text = status.text
             self.ui.progressBar.visible = self.ui.cancelButton.visible = runs
             self.ui.progressBar.maximum = status.total
             self.ui.progressBar.value = status.done
@@ -92,7 +93,10 @@ class StatusPanel(Panel):
 
     def _idle_text(self) -> str:
         if self.segmenter is not None:
-            return self.segmenter.status.text
+            from AutoPromptSAMLib.workbench.status_line import learning_line
+
+            status, learning = self.segmenter.status, self.segmenter.learning
+            return learning_line(learning) if learning is not None and status.phase == "ready" else status.text
         if not self.desk.ready:
             return _("Press Install below: some Python packages are missing.")
         if self.desk.engine is None:

@@ -135,7 +135,8 @@ class SupportsPanel(Panel):
         if button.text == self._delete_text:
             button.text = _("Delete it for good?")
         else:
-            self.desk.examples.remove_set()
+            button.text = self._delete_text
+            self.desk.examples.remove_set(self.desk.segmenter)
             self._chosen()
 
     def import_(self) -> None:

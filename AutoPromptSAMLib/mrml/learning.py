@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Learning:
-    """A set that is being learned: how far it is (``done`` of ``total``), in words, and the last preview.
+    """A set that is being learned: how far it is (``done`` of ``total``), in words, the last preview, and its name.
 
     ``preview``: uint8 (rows, cols, 3), a held-back image with the truth in white and what was found in orange.
     """
@@ -30,6 +30,7 @@ class Learning:
     done: int = 0
     total: int = 0
     preview: np.ndarray | None = None
+    name: str = ""
 
 
 class TaskLearning(VolumeRuns):
@@ -74,7 +75,7 @@ class TaskLearning(VolumeRuns):
                 on_preview=self._later(self._on_preview),
                 on_done=ended,
             )
-            self.learning = Learning(supports.id)
+            self.learning = Learning(supports.id, name=supports.name)
             self.changed("learning")
 
     def cancel_learning(self) -> None:

@@ -71,7 +71,7 @@ def learn(
         if control is not None:
             if control.cancelled:
                 raise Cancelled("Cancelled before anything was learned.")
-            control.report(done, total, f"Preparing image {done + 1} of {total}")
+            control.report(done, total, f"Preparing view {done + 1} of {total}")
 
     shots = shots_of(
         backbone, examples, objects, network.config.canvas_size, settings.views, settings.seed, encoding, cache,

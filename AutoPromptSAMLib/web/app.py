@@ -121,17 +121,25 @@ class WebApp:
         self.say(message.text, message.kind)
 
     def guarded(self, action: Callable[..., Any]) -> Callable[..., Any]:
-        """``action``, whose errors of ours are shown to the person instead of raised."""
+        """``action``, whose errors are shown to the person instead of raised."""
 
         @functools.wraps(action)
         def run(*args: Any, **kwargs: Any) -> Any:
             try:
                 return action(*args, **kwargs)
-            except AutoPromptSAMError as error:
-                self.say(str(error), "error")
+            except Exception as error:  # the page has nobody to raise it to
+                self.failed(error)
                 return None
 
         return run
+
+    def failed(self, error: BaseException) -> None:
+        """Say what went wrong; what is no error of ours goes to the program's log as well."""
+        if isinstance(error, AutoPromptSAMError):
+            self.say(str(error), "error")
+            return
+        log.error("The web application failed", exc_info=error)
+        self.say("Something went wrong; the program's log says what.", "error")
 
     def call(self, function: Callable[[], None]) -> None:
         """Run ``function`` on the event loop, from any thread, and show what it changed."""
@@ -149,9 +157,7 @@ class WebApp:
             self._tasks.discard(task)
             error = None if task.cancelled() else task.exception()
             if error is not None:
-                log.error("A task of the web application failed", exc_info=error)
-                known = isinstance(error, AutoPromptSAMError)
-                self.say(str(error) if known else "Something went wrong; the program's log says what.", "error")
+                self.failed(error)
 
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
@@ -261,7 +267,7 @@ class WebApp:
     def _refresh(self, changed: Sequence[str]) -> None:
         for what in changed:
             for panel in self.panels:
-                panel.refresh(what)
+                self.guarded(panel.refresh)(what)
 
     def _bind_keys(self) -> Keys:
         keys = Keys()

@@ -89,7 +89,7 @@ class StatusBar(Panel):
     def refresh(self, what: str) -> None:
         """Follow the segmenter."""
         segmenter = self.app.segmenter
-        if segmenter is not None and what == "status":
+        if segmenter is not None and what in ("status", "learning"):
             status = segmenter.status
             self.state.update({
                 "phase": status.phase, "done": status.done, "total": status.total,

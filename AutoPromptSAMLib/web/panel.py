@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 class Panel:
     """A part of the page: its Vue ``template`` and what its buttons do.
 
-    Methods named ``on_<name>`` become triggers ``<name>`` of the page; an error of ours in one of them
-      becomes a toast.
+    Methods named ``on_<name>`` become triggers ``<name>`` of the page; an error in one of them becomes a toast.
     """
 
     template: ClassVar[str] = ""

@@ -86,9 +86,9 @@ def serve(
     try:
         server.start(port=port, host=host, open_browser=False, show_connection_info=False, timeout=0)
     except OSError as error:
-        raise ServerError(
-            f"The address {host}:{port} cannot be used ({os.strerror(error.errno or 0)}); choose another --port."
-        ) from None
+        # Codes of name resolution are negative, and no numbers that the system has words for.
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
+        raise ServerError(f"The address {host}:{port} cannot be used ({why}); choose another --port.") from None
     app.keeping.keeper.disconnect()
 
 

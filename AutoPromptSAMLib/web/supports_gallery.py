@@ -79,8 +79,8 @@ class SupportsGallery(Panel):
 
     def on_examples_remove_set(self) -> None:
         """Delete the chosen set; the page has asked before."""
-        self.desk.remove_set()
         self.state.examples_confirm = False
+        self.desk.remove_set(self.app.segmenter)
         self.list()
 
     def on_examples_remove(self, pair_id: str) -> None:

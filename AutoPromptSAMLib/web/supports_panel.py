@@ -103,7 +103,7 @@ class SupportsPanel(Panel):
 
         preview = "" if learning.preview is None else data_address(Image.fromarray(learning.preview), PREVIEW)
         text = self.desk.learning_text(learning, float(self.state.examples_minutes))
-        self.state.examples_learning = {**asdict(text), "preview": preview}
+        self.state.examples_learning = {**asdict(text), "preview": preview, "name": learning.name}
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

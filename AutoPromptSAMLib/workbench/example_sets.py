@@ -89,8 +89,11 @@ class ExampleSets:
         """Give an object another colour, "#RRGGBB"."""
         self.chosen = self.library.change_object(self.need().id, name, colour=rgb(colour))
 
-    def remove_set(self) -> None:
-        """Delete the chosen set for good; ask before."""
+    def remove_set(self, segmenter: InteractiveSegmenter | None) -> None:
+        """Delete the chosen set for good; ask before. PromptError while ``segmenter`` learns it."""
+        learning = None if segmenter is None else segmenter.learning
+        if learning is not None and learning.set_id == self.need().id:
+            raise PromptError(f'"{self.need().name}" is being learned; stop that, or wait for its end, to remove it.')
         gone, self.chosen, self._removed = self.need(), None, None
         self.library.remove(gone.id)
 

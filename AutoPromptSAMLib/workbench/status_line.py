@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Status
+from AutoPromptSAMLib.mrml.learning import Learning
 
 WORDS = {"embedding": "Preparing this slice…", "ready": "Ready", "segmenting": "Segmenting…"}
 FIRST_SLICES = 3  # say little about how long the rest takes
@@ -21,6 +22,8 @@ class StatusLine:
         """The line for what a segmenter does now."""
         status, before = segmenter.status, self._phase
         self._phase = status.phase
+        if status.phase == "ready" and segmenter.learning is not None:
+            return learning_line(segmenter.learning)
         if status.phase != "propagating":
             return WORDS[status.phase]
         if before != "propagating":
@@ -41,3 +44,11 @@ class StatusLine:
             return text
         left = (time.monotonic() - self._since) / done * (status.total - status.done)
         return f"{text} · {max(1, round(left))} s left"
+
+
+def learning_line(learning: Learning) -> str:
+    """What is learned and how far it is: "Learning Abdomen, 40 %", "Learning Abdomen: preparing view 5 of 64"."""
+    start = f"Learning {learning.name}".rstrip()
+    if not learning.text.startswith("Learning"):  # which may go on with how well it does
+        return f"{start}: {learning.text[:1].lower()}{learning.text[1:]}"
+    return f"{start}, {round(100 * learning.done / learning.total)} %" if learning.total else f"{start}…"

@@ -177,7 +177,9 @@ def test_learning_shows_its_progress_and_can_be_ended(hands: Hands, monkeypatch:
     hands.desktop.find("AutomaticPanel/automaticSection").collapsed = False
     hands.press("AutomaticPanel/learnButton")
     hands.wait(lambda: hands.desktop.find("AutomaticPanel/learnPreview").isVisibleTo(hands.widget.parent))
-    assert "Learning" in hands.text("AutomaticPanel/learnText")
+    name = hands.desk.examples.need().name
+    assert hands.text("AutomaticPanel/learnText").startswith(f"{name}: Learning")
+    assert hands.text("StatusPanel/statusLabel") == f"Learning {name}, 1 %"
     assert not hands.desktop.find("AutomaticPanel/learnPreview").pixmap.isNull()
     hands.press("AutomaticPanel/stopLearningButton")
     session.pause.set()

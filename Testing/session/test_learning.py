@@ -54,7 +54,7 @@ def test_a_set_of_examples_becomes_a_task(backbone, tmp_path: Path) -> None:  # 
     assert header.info["objects"] == ["disc", "square"]
     assert header.info["supports"] == 8
     assert previews[0].mask.shape[0] == 2
-    assert said[0].startswith("Preparing image 1 of")
+    assert said[0].startswith("Preparing view 1 of")
     again = SupportSet("0" * 8, "pictures", pictures(3).objects, pictures(3).pairs, {backbone.card.name: result.task})
     other = learn_from(again, backbone, EmbeddingCache(None), tmp_path, BRIEF, Control(), None)
     changed = load_task(other.task, backbone).network

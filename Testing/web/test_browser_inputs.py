@@ -194,3 +194,13 @@ def test_the_same_file_brought_again_finds_its_work(desk: Desk, tmp_path: Path) 
     desk.bring(write(tmp_path / "same.nii.gz", voxels))  # the same voxels under another name
     desk.told("is back")
     expect(desk.get("segment-row")).to_have_count(1)
+
+
+def test_a_dropped_file_that_the_browser_cannot_read_is_said(desk: Desk, tmp_path: Path) -> None:
+    open_image(desk, write(tmp_path / "open.nii.gz", grey()))
+    gone = "{name: 'gone.nii', isFile: true, file: (_, refuse) => refuse(new DOMException('', 'NotFoundError'))}"
+    desk.page.evaluate(f"apsFiles.dropped([{gone}])")
+    desk.told("gone.nii cannot be read")
+    folder = f"{{name: 'folder', createReader: () => ({{readEntries: (take) => take([{gone}])}})}}"
+    desk.page.evaluate(f"apsFiles.dropped([{folder}])")
+    desk.told("folder cannot be read")

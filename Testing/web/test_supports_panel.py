@@ -318,11 +318,16 @@ def test_learning_shows_its_progress_and_a_picture(opened: WebApp, monkeypatch: 
     settle(opened, lambda: state.examples_learning is not None and bool(state.examples_learning["preview"]))
     assert (state.examples_learning["text"], state.examples_learning["percent"]) == ("Learning", 1)
     assert state.examples_learning["left"] == "at most 15 min left"
+    assert (state.examples_learning["name"], state.status) == ("Balls", "Learning Balls, 1 %")
+    do(opened, "examples_remove_set")
+    assert told(opened) == '"Balls" is being learned; stop that, or wait for its end, to remove it.'
+    assert [row["name"] for row in state.examples_sets] == ["Balls"]
     do(opened, "examples_learn_cancel")
     session.pause.set()
     settle(opened, lambda: state.examples_learning is None)
     assert attached == [Path("task")]
     assert "best so far" in told(opened)
+    assert state.status == "Ready"
 
 
 def test_another_model_ends_learning_and_keeps_the_best_so_far(opened: WebApp, tmp_path: Path) -> None:

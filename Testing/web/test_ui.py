@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +26,7 @@ from AutoPromptSAMLib.web.templates import PAGES, page
 from AutoPromptSAMLib.workbench import shortcuts
 
 from ..threshold_backbone import ThresholdBackbone
-from .pages import application, do, settle, show
+from .pages import application, do, settle, show, told
 
 STATIC = Path(app_module.__file__).with_name("static")
 PIECES = ("start", "tool_options", "slice_view", "threed_view")  # of the page, that belong to no panel alone
@@ -354,6 +356,31 @@ def test_work_comes_back_with_the_image(opened: WebApp) -> None:
     settle(opened, lambda: len(opened.state.prompts) == 1)
     assert opened.state.segments[0]["ml"] != "–"
     assert any("is back" in toast["text"] for toast in opened.state.toasts)
+
+
+def test_what_nobody_expected_is_told_and_stops_no_other_panel(
+    opened: WebApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("of a panel")
+
+    monkeypatch.setattr(opened.segments, "refresh", broken)  # one of the first
+    draw_box(opened)
+    assert [prompt["text"] for prompt in opened.state.prompts] == ["Box"]
+    assert "Something went wrong" in told(opened)
+    assert "ZeroDivisionError: of a panel" in caplog.text
+    opened.state.toasts = []
+    monkeypatch.setattr(opened.views, "step", broken)
+    do(opened, "aps_key", "arrowup")
+    assert "Something went wrong" in told(opened)
+
+
+def test_a_host_that_is_none_is_said_in_words() -> None:
+    command = [sys.executable, "-m", "AutoPromptSAMLib.cli", "web", "--no-browser", "--host", "no.such.host.invalid"]
+    said = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
+    assert said.returncode
+    assert "The address no.such.host.invalid" in said.stderr
+    assert "Unknown error" not in said.stderr
 
 
 def test_a_toast_is_said_once_and_can_be_closed(app: WebApp) -> None:

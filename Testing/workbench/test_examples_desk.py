@@ -43,7 +43,7 @@ def test_sets_are_listed_renamed_and_removed(desk: ExamplesDesk, chosen: Support
     assert desk.free_name("Round things") == "Round things 2"
     assert desk.free_name([]) == "Examples"
     assert desk.free_name(["liver", "spleen", "kidney"]) == "liver, spleen and kidney"
-    desk.remove_set()
+    desk.remove_set(None)
     assert desk.sets() == ([], [])
     assert desk.chosen is None
     with pytest.raises(PromptError, match="no examples yet"):
@@ -159,7 +159,7 @@ def test_what_was_found_of_other_sets_is_not_shown(desk: ExamplesDesk, person: P
     desk.choose(desk.library.create("Other", ["other"]).id)
     found = desk.summary(person.segmenter, 0)
     assert (found.ran, [row.name for row in found.objects]) == (False, ["other"])
-    desk.remove_set()
+    desk.remove_set(None)
     assert desk.summary(person.segmenter, 0).objects == ()
 
 

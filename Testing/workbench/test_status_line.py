@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from AutoPromptSAMLib.mrml.learning import Learning
 from AutoPromptSAMLib.mrml.reports import Status
 from AutoPromptSAMLib.workbench import status_line
 from AutoPromptSAMLib.workbench.status_line import StatusLine
@@ -19,9 +20,9 @@ class Told:
         self.now, self.line = 100.0, StatusLine()
         monkeypatch.setattr(status_line.time, "monotonic", lambda: self.now)
 
-    def __call__(self, status: Status) -> str:
+    def __call__(self, status: Status, learning: Learning | None = None) -> str:
         liver = SimpleNamespace(id="1", name="liver")
-        segmenter: Any = SimpleNamespace(status=status, segments=[liver], active_segment="1")
+        segmenter: Any = SimpleNamespace(status=status, segments=[liver], active_segment="1", learning=learning)
         return self.line.text(segmenter)
 
 
@@ -38,6 +39,12 @@ def test_phases(told: Told) -> None:
     assert told(Status("embedding")) == "Preparing this slice…"
     assert told(Status("segmenting")) == "Segmenting…"
     assert told(Status()) == "Ready"
+
+
+def test_learning_is_said_while_nothing_else_goes_on(told: Told) -> None:
+    assert told(Status(), Learning("1", name="Abdomen")) == "Learning Abdomen: preparing"
+    assert told(Status(), Learning("1", "Learning: Dice 0.9", 2, 5, name="Abdomen")) == "Learning Abdomen, 40 %"
+    assert told(Status("segmenting"), Learning("1", "Learning", 2, 5, name="Abdomen")) == "Segmenting…"
 
 
 def test_a_run_tells_how_long_it_takes_still(told: Told) -> None:

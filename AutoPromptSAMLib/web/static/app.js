@@ -143,6 +143,21 @@ window.apsFiles = {
     link.remove();
   },
 
+  async dropped(entries) {
+    const files = [];
+    for (const entry of entries) {
+      try {
+        files.push(...(await this.walk(entry)));
+      } catch {
+        window.trame.trigger("upload_failed", [
+          `${entry.name} cannot be read; check that it is still there and may be read, then drop it again.`,
+        ]);
+        return;
+      }
+    }
+    this.send(files);
+  },
+
   // A dropped folder is an entry that has to be walked.
   async walk(entry, folder = "") {
     if (entry.isFile) {
@@ -170,15 +185,13 @@ window.apsFiles = {
   window.addEventListener("dragleave", (event) => {
     if (!event.relatedTarget) page()?.classList.remove("aps-dropping");
   });
-  window.addEventListener("drop", async (event) => {
+  window.addEventListener("drop", (event) => {
     page()?.classList.remove("aps-dropping");
     if (!hasFiles(event)) return;
     event.preventDefault();
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry && item.webkitGetAsEntry()).filter(Boolean);
-    const files = [];
-    if (entries.length) for (const entry of entries) files.push(...(await window.apsFiles.walk(entry)));
-    else files.push(...[...event.dataTransfer.files].map((file) => ({ file, name: file.name })));
-    window.apsFiles.send(files);
+    if (entries.length) window.apsFiles.dropped(entries);
+    else window.apsFiles.send([...event.dataTransfer.files].map((file) => ({ file, name: file.name })));
   });
 })();
 
