@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import slicer
-from undo_stack import UndoStack
 
 from AutoPromptSAMLib.geometry import Crop
 from AutoPromptSAMLib.loops.job import Job, Progress
@@ -26,10 +25,9 @@ class VolumeRuns(SlicePrompting):
         volume_node: slicer.vtkMRMLScalarVolumeNode,
         segmentation_node: slicer.vtkMRMLSegmentationNode,
         call: Callable[[Callable[[], None]], None],
-        undo_stack: UndoStack | None = None,
         logic: slicer.vtkSlicerSegmentEditorLogic | None = None,
     ) -> None:
-        super().__init__(session, volume_node, segmentation_node, call, undo_stack, logic)
+        super().__init__(session, volume_node, segmentation_node, call, logic)
         self._propagating: Job[Any] | None = None
         self._runs: dict[str, Propagation] = {}
 

@@ -98,7 +98,7 @@ def test_saving_closing_and_opening_a_scene_restores_everything(two_balls: Hands
     hands.desktop.find("AutomaticPanel/rangeSlider").setValues(4, 15)
     painted = np.zeros_like(hands.voxels())
     painted[3, 5:9, 5:9] = True
-    hands.segmenter.writer.write(hands.segmenter.active_segment, Crop.from_full(painted), "add")
+    hands.segmenter.writer.write(hands.segmenter.active_segment, Crop.from_full(painted), region=Crop.empty())
     hands.settle()
     prompts, voxels = hands.segmenter.prompts(), hands.voxels()
     time.sleep(0.4)
