@@ -10,7 +10,7 @@ import slicer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from AutoPromptSAMLib.errors import AutoPromptSAMError
+from AutoPromptSAMLib.errors import AutoPromptSAMError, GeometryError
 from AutoPromptSAMLib.geometry import Crop, Volume, VolumeGeometry
 from AutoPromptSAMLib.mrml.scene import create_scene
 from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation, slice_region
@@ -200,6 +200,13 @@ def test_intensity_range_limits_adding_and_erasing(writer: SegmentWriter) -> Non
     node.SetSourceVolumeIntensityMaskRange(12, 30)
     writer.write(segment_id, Crop.empty(), region=block((0, 0, 0), SHAPE))
     assert np.array_equal(full(writer, segment_id), block((1, 1, 10), (4, 10, 12)).to_full(SHAPE))
+
+
+def test_a_crop_that_does_not_fit_is_refused_and_changes_nothing(writer: SegmentWriter) -> None:
+    segment_id = writer.add_segment("liver")
+    with pytest.raises(GeometryError, match="The result reaches voxel"):
+        writer.write(segment_id, block((1, 1, 1), (2, 9, 99)))
+    assert writer.read(segment_id).is_empty
 
 
 def test_editor_logic_of_the_host_is_used_with_its_settings(volume_node: Any) -> None:
