@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -205,9 +204,10 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def run_with_file_limit() -> Callable[[str, int], str]:
     """Runs a Python program in a process whose files can have so many bytes at most; returns what it printed."""
+    pytest.importorskip("resource", reason="only Unix limits the size of files")
 
     def run(program: str, limit: int) -> str:
-        head = f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {resource.RLIM_INFINITY}))\n"
+        head = f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))\n"
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
         done = subprocess.run(
             [sys.executable, "-c", head + program],

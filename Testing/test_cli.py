@@ -260,9 +260,8 @@ def test_sample_ct_from_one_box(run: Run, home: Path, tmp_path: Path) -> None:
     assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.93
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
 def test_stopped_in_mid_propagation_it_leaves_no_broken_file_and_goes_on(
-    home: Path, phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signal_number: int
+    home: Path, phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = tmp_path / "home"
     own.mkdir()
@@ -272,7 +271,7 @@ def test_stopped_in_mid_propagation_it_leaves_no_broken_file_and_goes_on(
     monkeypatch.setenv("AUTOPROMPTSAM_HOME", str(own))
     output = tmp_path / "ball.seg.nrrd"
     command = [sys.executable, "-m", "AutoPromptSAMLib.cli", "segment", str(phantom), "-o", str(output)]
-    command += ["--box", BOX, *WINDOW, "--propagate"]
+    command += ["--box", BOX, *WINDOW, "--propagate", "--slices", "3-7"]
 
     def hear_signals() -> None:  # a shell that runs tests in the background lets them ignore Ctrl-C
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -282,9 +281,9 @@ def test_stopped_in_mid_propagation_it_leaves_no_broken_file_and_goes_on(
     while not list((own / "runs").rglob("*.npz")) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
-    process.send_signal(signal_number)
+    process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=120)
-    assert process.returncode == (-signal.SIGKILL if signal_number == signal.SIGKILL else 130), error
+    assert process.returncode == 130, error
     assert "Traceback" not in error
     assert not output.exists()
     done = {path.relative_to(own) for path in (own / "runs").rglob("*.npz") if not path.name.startswith(".")}
@@ -292,6 +291,6 @@ def test_stopped_in_mid_propagation_it_leaves_no_broken_file_and_goes_on(
     finished = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=240)
     assert finished.returncode == 0, finished.stderr
     masks, _ = load_segmentation(output)
-    assert ball_dice(masks) > 0.85
+    assert ball_dice(masks, slice(3, 8)) > 0.85
     # What was done before the stop was taken over, not made again.
     assert {path: (own / path).stat().st_mtime_ns for path in done} == stamps

@@ -28,7 +28,7 @@ class InteractiveSegmenter(Reviewing):
     """One volume, its segmentation and a session.
 
     ``call`` hands a function to the host's main thread and may be called from any thread. ``logic``: the editor logic
-    whose overwrite mode and editable area hold, default one of its own (``SegmentWriter``). ``undo_stack`` takes one
+    whose overwrite mode and editable area hold, default one of its own (``SegmentWriter``). ``undo_stack`` has one
     step for each thing that a person did, changes that other editors make to the segmentation included.
 
     ``changed`` says what to draw anew: "segments", "active", "prompts", "history", "status", "propagation",

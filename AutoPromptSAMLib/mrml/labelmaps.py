@@ -15,10 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from vtkmodules.util.numpy_support import vtk_to_numpy
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError
-from AutoPromptSAMLib.geometry import Crop, VolumeGeometry
 from AutoPromptSAMLib.geometry.grid import BoolArray, FloatArray
 from AutoPromptSAMLib.geometry.lattice import Placement, placement
-from AutoPromptSAMLib.mrml.transforms import array_from_matrix, node_to_world
+from AutoPromptSAMLib.mrml.transforms import array_from_matrix
 
 LABELMAP = "Binary labelmap"
 
@@ -75,21 +74,3 @@ def read_block(node: slicer.vtkMRMLSegmentationNode, segment_id: str, lower: Arr
         label = node.GetSegmentation().GetSegment(segment_id).GetLabelValue()
         block[tuple(map(slice, first - lower, last - lower))] = part == label
     return block
-
-
-def read_segment(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> tuple[Crop, VolumeGeometry]:
-    """The voxels of a segment as they are stored: a crop, and the grid in the world that it is a crop of.
-
-    That grid is the labelmap's own, which need not be a volume's. Raises AutoPromptSAMError when the segment is not
-    there, is no labelmap or is empty, GeometryError for transforms that are not linear or shear it.
-    """
-    image = labelmap_of(node, segment_id)
-    start, stop = block_of(image)
-    mask = read_block(node, segment_id, start, stop)
-    if not mask.any():
-        name = node.GetSegmentation().GetSegment(segment_id).GetName()
-        raise AutoPromptSAMError(f'The segment "{name}" is empty; paint at least one voxel.')
-    first = np.eye(4)
-    first[:3, 3] = start[::-1]
-    k, j, i = mask.shape
-    return Crop(mask), VolumeGeometry((k, j, i), node_to_world(node) @ image_to_local(image) @ first)

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import slicer
-from undo_stack import UndoStack
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, PromptError
 from AutoPromptSAMLib.geometry import Plane
@@ -50,10 +49,9 @@ class Looking(AutomaticPrompting):
         volume_node: slicer.vtkMRMLScalarVolumeNode,
         segmentation_node: slicer.vtkMRMLSegmentationNode,
         call: Callable[[Callable[[], None]], None],
-        undo_stack: UndoStack | None = None,
         logic: slicer.vtkSlicerSegmentEditorLogic | None = None,
     ) -> None:
-        super().__init__(session, volume_node, segmentation_node, call, undo_stack, logic)
+        super().__init__(session, volume_node, segmentation_node, call, logic)
         self._reviews: dict[str, Reviewed] = {}
         self._tasks: list[Task] = []  # what runs after the present job
         self._seen: dict[int, int] = {}  # the slice that the person looked at last, by array axis

@@ -1,14 +1,14 @@
-"""Markups and segments -> prompts, and back.
+"""Markups -> prompts, and back.
 
-Fiducial lists are points, ROIs boxes, curves doodles, segments masks. What markups have no field for (id, sign,
-source) is kept as JSON: in the description of a control point, in the attribute ``AutoPromptSAM.prompt`` of a node, in
-the tag of that name of a segment. All positions are RAS mm in the world, whatever transform a node is under.
+Fiducial lists are points, ROIs boxes, curves doodles. What markups have no field for (id, sign, source) is kept as
+JSON: in the description of a control point, or in the attribute ``AutoPromptSAM.prompt`` of a node. All positions are
+RAS mm in the world, whatever transform a node is under.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,49 +17,20 @@ import slicer
 import vtk
 from vtkmodules.util.numpy_support import vtk_to_numpy
 
-from AutoPromptSAMLib.errors import GeometryError, PromptError
-from AutoPromptSAMLib.geometry import Crop, VolumeGeometry, oblique_plane, paste_mask
+from AutoPromptSAMLib.errors import GeometryError
 from AutoPromptSAMLib.geometry.grid import SHEAR_TOLERANCE, FloatArray
-from AutoPromptSAMLib.mrml.labelmaps import read_segment
-from AutoPromptSAMLib.mrml.segments import SegmentWriter
 from AutoPromptSAMLib.mrml.transforms import array_from_matrix, matrix_from_array, node_to_world
-from AutoPromptSAMLib.mrml.volumes import geometry_from_node
-from AutoPromptSAMLib.prompts import PERSON, Box, Doodle, MaskPrompt, Point, Prompt, Source, new_id
+from AutoPromptSAMLib.prompts import PERSON, Box, Doodle, Point, Prompt, Source, new_id
 
 TAG = "AutoPromptSAM.prompt"
 CLEARLY_THICKER = 1.5  # times as thick as it was shown, a flat box has become solid. A choice.
 POSITIVE = "AutoPromptSAM.positive"  # node attribute: "0" makes new points and strokes of the node negative
 
 
-def prompts_from_nodes(nodes: Iterable[slicer.vtkMRMLMarkupsNode]) -> list[Prompt]:
-    """The prompts that markups nodes stand for, in order; what is not placed yet is left out.
-
-    Copies of a node get ids of their own. Raises PromptError for a node of another kind, and what the ``read_...``
-    functions raise.
-    """
-    prompts: list[Prompt] = []
-    for node in nodes:
-        taken = {prompt.id for prompt in prompts}
-        if node.IsA("vtkMRMLMarkupsFiducialNode"):
-            prompts += read_points(node, taken)
-        elif node.IsA("vtkMRMLMarkupsROINode"):
-            box = read_box(node, taken)
-            prompts += [] if box is None else [box]
-        elif node.IsA("vtkMRMLMarkupsCurveNode"):
-            doodle = read_doodle(node, taken)
-            prompts += [] if doodle is None else [doodle]
-        else:
-            raise PromptError(f'"{node.GetName()}" cannot be a prompt; use points, ROIs or curves.')
-    return prompts
-
-
 def nodes_from_prompts(
     scene: slicer.vtkMRMLScene, prompts: Iterable[Prompt], name: str = "Prompts"
 ) -> list[slicer.vtkMRMLMarkupsNode]:
-    """New markups for prompts: one list for all points, a ROI for each box, a curve for each doodle.
-
-    Masks are left out; ``mask_to_segment`` shows those.
-    """
+    """New markups for prompts: one list for all points, a ROI for each box, a curve for each doodle, no masks."""
     prompts = list(prompts)
     points = [prompt for prompt in prompts if isinstance(prompt, Point)]
     nodes = []
@@ -76,15 +47,15 @@ def nodes_from_prompts(
     return nodes
 
 
-def read_points(node: slicer.vtkMRMLMarkupsFiducialNode, taken: Collection[str] = ()) -> list[Point]:
+def read_points(node: slicer.vtkMRMLMarkupsFiducialNode) -> list[Point]:
     """The points of a fiducial list; hidden ones and ones not placed yet are skipped.
 
     Points that a person placed are positive unless the node's attribute ``AutoPromptSAM.positive`` is "0"; they get an
     id, kept in their description with any text that was there, so that reading again gives the same prompts. So do
-    copies, and points whose id is in ``taken``.
+    copies.
     """
     points: list[Point] = []
-    ids = set(taken)
+    ids: set[str] = set()
     with _one_event(node):
         for index in range(node.GetNumberOfControlPoints()):
             if node.GetNthControlPointPositionStatus(index) != node.PositionDefined:
@@ -115,8 +86,8 @@ def write_points(node: slicer.vtkMRMLMarkupsFiducialNode, points: Iterable[Point
             node.SetNthControlPointSelected(index, point.positive)
 
 
-def read_box(node: slicer.vtkMRMLMarkupsROINode, taken: Collection[str] = ()) -> Box | None:
-    """The box of a ROI, None while it is not placed; it gets a new id when it has none or one of ``taken``.
+def read_box(node: slicer.vtkMRMLMarkupsROINode) -> Box | None:
+    """The box of a ROI, None while it is not placed; it gets an id when it has none.
 
     A flat box that is shown with a thickness (see ``write_box``) stays flat until a person makes it clearly thicker.
     Raises GeometryError for transforms that bend or shear it, PromptError when it has less than two sides.
@@ -126,7 +97,7 @@ def read_box(node: slicer.vtkMRMLMarkupsROINode, taken: Collection[str] = ()) ->
     # Not the node's object to world matrix: that straightens what a transform has sheared.
     matrix = node_to_world(node) @ array_from_matrix(node.GetObjectToNodeMatrix())
     axes, lengths = _unit_rows(matrix[:3, :3].T, node)
-    tag = _node_tag(node, taken)
+    tag = _node_tag(node)
     size = np.array(node.GetSize()) * lengths
     flat = tag.get("flat")
     if flat is not None and size[flat["axis"]] <= CLEARLY_THICKER * flat["shown_mm"]:
@@ -158,11 +129,11 @@ def write_box(node: slicer.vtkMRMLMarkupsROINode, box: Box, shown_mm: float = 0.
         node.SetAttribute(TAG, json.dumps(tag))
 
 
-def read_doodle(node: slicer.vtkMRMLMarkupsCurveNode, taken: Collection[str] = ()) -> Doodle | None:
+def read_doodle(node: slicer.vtkMRMLMarkupsCurveNode) -> Doodle | None:
     """The line that a curve shows, None while no point of it is placed; a closed curve ends where it starts.
 
-    Straight curves give their control points, others the points that Slicer interpolates. The doodle gets a new id
-    when the curve has none or one of ``taken``.
+    Straight curves give their control points, others the points that Slicer interpolates. The doodle gets an id when
+    the curve has none.
     """
     defined = [
         index
@@ -179,7 +150,7 @@ def read_doodle(node: slicer.vtkMRMLMarkupsCurveNode, taken: Collection[str] = (
             ras = np.concatenate([ras, ras[:1]])
     else:
         ras = vtk_to_numpy(shown.GetData()).astype(np.float64)
-    tag = _node_tag(node, taken)
+    tag = _node_tag(node)
     return Doodle(ras, tag["positive"], tag.get("width_mm", 0.0), id=tag["id"], source=_source(tag))
 
 
@@ -197,71 +168,6 @@ def write_doodle(node: slicer.vtkMRMLMarkupsCurveNode, doodle: Doodle) -> None:
         node.SetControlPointPositionsWorld(points)
         tag = _tag(doodle.id, doodle.positive, doodle.source) | {"width_mm": doodle.width_mm}
         node.SetAttribute(TAG, json.dumps(tag))
-
-
-def filled_curve(node: slicer.vtkMRMLMarkupsClosedCurveNode, geometry: VolumeGeometry) -> MaskPrompt:
-    """The inside of a closed curve (lasso) as a mask: the voxels that its plane cuts and whose centres it encloses.
-
-    The plane is the one that fits the curve best. Raises PromptError for a curve of less than three points or one that
-    encloses no voxel of the volume.
-    """
-    from skimage.measure import points_in_poly  # here: importing it takes longer than all else in this function
-
-    doodle = read_doodle(node)
-    if doodle is None or len(doodle.ras) < 4:
-        raise PromptError(f'"{node.GetName()}" encloses nothing; place at least three points.')
-    ras = doodle.ras
-    _, _, directions = np.linalg.svd(ras - ras.mean(axis=0), full_matrices=False)
-    try:
-        plane = oblique_plane(geometry, ras.mean(axis=0), directions[0], directions[1])
-    except GeometryError:
-        crop = Crop.empty()
-    else:
-        outline = plane.pixels_from_ras(ras)[:, :2]
-        around = np.zeros(plane.shape, dtype=bool)
-        first, last = np.floor(outline.min(axis=0)), np.ceil(outline.max(axis=0)) + 1
-        (left, top), (right, bottom) = np.maximum(first, 0).astype(int), np.maximum(last, 0).astype(int)
-        around[top:bottom, left:right] = True
-        crop = paste_mask(around, plane, geometry)
-        voxels = np.argwhere(crop.mask)
-        centres = plane.pixels_from_ras(geometry.ras_from_ijk((voxels + crop.lower)[:, ::-1]))[:, :2]
-        crop.mask[tuple(voxels.T)] = points_in_poly(centres, outline)
-    if crop.is_empty:
-        raise PromptError(f'"{node.GetName()}" encloses no voxel of the volume; draw it larger and inside the volume.')
-    tag = _node_tag(node)
-    return MaskPrompt(crop, geometry, id=tag["id"], source=_source(tag))
-
-
-def mask_from_segment(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> MaskPrompt:
-    """A segment as mask prompt, on the grid that it is stored on; raises what ``read_segment`` raises."""
-    crop, geometry = read_segment(node, segment_id)
-    segment = node.GetSegmentation().GetSegment(segment_id)
-    text = vtk.reference("")
-    segment.GetTag(TAG, text)
-    tag = _parse(str(text))
-    if tag is None:
-        tag = _tag(new_id(), True, PERSON)
-        segment.SetTag(TAG, json.dumps(tag))
-    return MaskPrompt(crop, geometry, id=tag["id"], source=_source(tag))
-
-
-def mask_to_segment(writer: SegmentWriter, prompt: MaskPrompt, name: str = "Prompt") -> str:
-    """Show a mask prompt as a new segment, one undo step; returns the segment's id.
-
-    Raises GeometryError when the mask is not on the grid of the writer's volume.
-    """
-    geometry = geometry_from_node(writer.volume_node)
-    if not prompt.geometry.close_to(geometry):
-        raise GeometryError(
-            f"The mask prompt was made on {prompt.geometry} but the volume has {geometry}; choose the volume that it "
-            "was made on."
-        )
-    with writer.step():
-        segment_id = writer.add_segment(name)
-        writer.write(segment_id, prompt.crop, "add")
-    segment = writer.segmentation_node.GetSegmentation().GetSegment(segment_id)
-    segment.SetTag(TAG, json.dumps(_tag(prompt.id, True, prompt.source)))
-    return segment_id
 
 
 def _tag(id: str, positive: bool, source: Source) -> dict[str, Any]:
@@ -298,10 +204,10 @@ def _is_positive(node: slicer.vtkMRMLMarkupsNode) -> bool:
     return bool(node.GetAttribute(POSITIVE) != "0")
 
 
-def _node_tag(node: slicer.vtkMRMLMarkupsNode, taken: Collection[str] = ()) -> dict[str, Any]:
-    """The tag of a whole node; it gets one when it has none, and a new id when that is in ``taken``."""
+def _node_tag(node: slicer.vtkMRMLMarkupsNode) -> dict[str, Any]:
+    """The tag of a whole node; it gets one when it has none."""
     tag = _parse(node.GetAttribute(TAG)) or _tag("", _is_positive(node), PERSON)
-    if not tag["id"] or tag["id"] in taken:
+    if not tag["id"]:
         tag["id"] = new_id()
         node.SetAttribute(TAG, json.dumps(tag))
     return tag

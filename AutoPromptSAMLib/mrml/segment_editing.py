@@ -36,15 +36,12 @@ class SegmentEditing(SignalContainer):
         volume_node: slicer.vtkMRMLScalarVolumeNode,
         segmentation_node: slicer.vtkMRMLSegmentationNode,
         call: Callable[[Callable[[], None]], None],
-        undo_stack: UndoStack | None = None,
         logic: slicer.vtkSlicerSegmentEditorLogic | None = None,
     ) -> None:
         self.volume_node, self.segmentation_node = volume_node, segmentation_node
         self.volume: Volume = volume_from_node(volume_node)
-        self.undo_stack = UndoStack(undo_limit=UNDO_STEPS) if undo_stack is None else undo_stack
+        self.undo_stack = UndoStack(undo_limit=UNDO_STEPS)
         self.writer = SegmentWriter(segmentation_node, volume_node, logic)
-        if logic is None:
-            self.writer.logic.SetSegmentationHistory(None)  # the steps of ``undo_stack`` are the history
         self.surface_shown = False
         self.edit_verb = "Edit"  # what undo calls the changes of other editors; hosts set it to the tool in hand
         self._call = call

@@ -1,15 +1,14 @@
 """Results -> segments, by Slicer's own editor logic, as crops.
 
 ``vtkSlicerSegmentEditorLogic`` decides what a write may change: the editable area, the intensity range and the
-overwrite mode of its ``vtkMRMLSegmentEditorNode`` hold here as they do for Slicer's effects, and its
-``vtkSegmentationHistory`` makes every step undoable.
+overwrite mode of its ``vtkMRMLSegmentEditorNode`` hold here as they do for Slicer's effects. Its history is not used:
+undoing is ``kept_segments``'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import slicer
@@ -26,8 +25,6 @@ from AutoPromptSAMLib.mrml.transforms import matrix_from_array, node_to_world
 from AutoPromptSAMLib.mrml.volumes import geometry_from_node
 
 REFERENCE_GEOMETRY = "Reference image geometry"  # the conversion parameter's name
-# A state holds copies of the layers that changed since the one before: at 512 x 512 x 133 voxels 35 MB at most.
-UNDO_STATES = 10
 
 
 def create_segmentation(
@@ -52,7 +49,7 @@ def slice_region(geometry: VolumeGeometry, axis: int, index: int) -> Crop:
 class SegmentWriter:
     """Writes crops of one volume into the segments of one segmentation node.
 
-    ``logic``: the editor logic whose settings and undo history to use, such as that of the application's Segment
+    ``logic``: the editor logic whose settings to use, such as that of the application's Segment
     Editor. Without one the writer makes its own with overwrite mode ``OverwriteNone``: only the written segment ever
     changes, and segments may overlap. The settings are on ``editor_node``; change them there.
 
@@ -79,9 +76,8 @@ class SegmentWriter:
             logic = slicer.vtkSlicerSegmentEditorLogic()
             logic.SetMRMLScene(scene)
             logic.SetSegmentEditorNode(self._own_node)
-            logic.SetMaximumNumberOfUndoStates(UNDO_STATES)
+            logic.SetSegmentationHistory(None)
         self.logic = logic
-        self._in_step = self._state_saved = False
         try:
             self._lattice()
         except AutoPromptSAMError:
@@ -99,13 +95,11 @@ class SegmentWriter:
             self._own_node.GetScene().RemoveNode(self._own_node)
 
     def add_segment(self, name: str, color: Sequence[float] | None = None) -> str:
-        """Add an empty segment, as one undo step; ``color``: red, green, blue in 0..1. Returns its id."""
+        """Add an empty segment; ``color``: red, green, blue in 0..1. Returns its id."""
         self._lattice()
-        with self.step():
-            self._save_state()
-            # Not the logic's AddEmptySegment: it gives a new segment the terminology of the one before.
-            segmentation = self.segmentation_node.GetSegmentation()
-            return str(segmentation.AddEmptySegment("", name, *([] if color is None else [list(color)])))
+        # Not the logic's AddEmptySegment: it gives a new segment the terminology of the one before.
+        segmentation = self.segmentation_node.GetSegmentation()
+        return str(segmentation.AddEmptySegment("", name, *([] if color is None else [list(color)])))
 
     def read(self, segment_id: str) -> Crop:
         """The voxels of a segment inside the volume, as a tight crop of the volume."""
@@ -135,24 +129,14 @@ class SegmentWriter:
         """The voxels of a segment from ``lower`` up to ``upper`` (k, j, i; exclusive) of the volume."""
         return self._read(self._lattice(), segment_id, lower, upper)
 
-    def write(
-        self,
-        segment_id: str,
-        crop: Crop,
-        mode: Literal["replace", "add", "erase"] = "replace",
-        region: Crop | None = None,
-    ) -> None:
-        """Write a crop of the volume into a segment: one undo step, or part of the ``step`` that is open.
+    def write(self, segment_id: str, crop: Crop, region: Crop | None = None) -> None:
+        """Make a segment the crop within ``region``, and let the rest of the crop join it.
 
-        - ``replace``: within ``region`` the segment becomes the crop. ``region`` is what an updated prompt redoes: the
-          whole slice (``slice_region``), or on an oblique plane the crop that was written before. Default: the block
-          of ``crop``.
-        - ``add``: the voxels of the crop join the segment.
-        - ``erase``: the voxels of the crop leave the segment.
+        ``region`` is what an updated prompt redoes: the whole slice (``slice_region``), or on an oblique plane the
+        crop that was written before; with an empty one nothing leaves the segment. Default: the block of ``crop``.
 
-        All of it as far as ``editor_node`` allows. A write that changes nothing makes no undo step, unless it is the
-        editable area alone that keeps it from changing something. Raises GeometryError for a crop that does not fit
-        into the volume, AutoPromptSAMError when the segment is not there or a setting cannot be kept to.
+        All of it as far as ``editor_node`` allows. Raises GeometryError for a crop that does not fit into the volume,
+        AutoPromptSAMError when the segment is not there or a setting cannot be kept to.
         """
         lattice = self._lattice()
         for block in (crop, region):
@@ -163,21 +147,16 @@ class SegmentWriter:
                 )
         labelmap_of(self.segmentation_node, segment_id)
         self._check_settings()
-        with self.step():
-            if mode == "replace":
-                redone = Crop(np.ones_like(crop.mask), crop.lower) if region is None else region
-                kept = crop.block(redone.lower, redone.upper)
-                self._erase(lattice, segment_id, Crop(redone.mask & ~kept, redone.lower).tight())
-            if mode == "erase":
-                self._erase(lattice, segment_id, crop.tight())
-            else:
-                self._add(lattice, segment_id, crop.tight())
+        redone = Crop(np.ones_like(crop.mask), crop.lower) if region is None else region
+        kept = crop.block(redone.lower, redone.upper)
+        self._erase(lattice, segment_id, Crop(redone.mask & ~kept, redone.lower).tight())
+        self._add(lattice, segment_id, crop.tight())
 
     def flip(self, segment_id: str, crop: Crop) -> None:
         """Take the voxels of a crop out of a segment where they are in it, and into it where they are not.
 
-        Whatever the editable area and the overwrite mode: doing and undoing must be each other's inverse. Not part of
-        the logic's history. Raises what ``write`` raises.
+        Whatever the editable area and the overwrite mode: doing and undoing must be each other's inverse. Raises what
+        ``write`` raises.
         """
         if crop.is_empty:
             return
@@ -185,7 +164,6 @@ class SegmentWriter:
         labelmap_of(self.segmentation_node, segment_id)
         node = self.editor_node
         settings = (node.GetMaskMode(), node.GetOverwriteMode(), node.GetSourceVolumeIntensityMask())
-        was_saved, self._state_saved = self._state_saved, True
         before = node.StartModify()
         try:
             node.SetMaskMode(self.segmentation_node.EditAllowedEverywhere)
@@ -199,51 +177,10 @@ class SegmentWriter:
             node.SetOverwriteMode(settings[1])
             node.SetSourceVolumeIntensityMask(settings[2])
             node.EndModify(before)
-            self._state_saved = was_saved
-
-    @contextmanager
-    def step(self) -> Iterator[None]:
-        """Make all writes of a ``with`` block one undo step, or none when they change nothing. Blocks may nest."""
-        if self._in_step:
-            yield
-            return
-        self._in_step, self._state_saved = True, False
-        try:
-            yield
-        finally:
-            self._in_step = False
-
-    @property
-    def can_undo(self) -> bool:
-        """Whether ``undo`` would do something."""
-        return self._is_selected() and bool(self.logic.CanUndo())
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether ``redo`` would do something."""
-        return self._is_selected() and bool(self.logic.CanRedo())
-
-    def undo(self) -> bool:
-        """Take back the last step; False when there is none."""
-        if self.can_undo:
-            self.logic.Undo()
-            return True
-        return False
-
-    def redo(self) -> bool:
-        """Do the last undone step again; False when there is none."""
-        if self.can_redo:
-            self.logic.Redo()
-            return True
-        return False
 
     def _is_alive(self) -> bool:
         nodes = (self.segmentation_node, self.volume_node, self.editor_node)
         return all(node is not None and node.GetScene() is not None for node in nodes)
-
-    def _is_selected(self) -> bool:
-        """Whether the logic's history is that of this segmentation: a host may edit another one meanwhile."""
-        return self._is_alive() and self.logic.GetSegmentationNode() is self.segmentation_node
 
     def _lattice(self) -> Lattice:
         """The volume's grid in the segmentation's coordinates; raises when nodes are gone or do not go together."""
@@ -360,7 +297,6 @@ class SegmentWriter:
             self._modify(lattice, segment_id, crop, self.logic.ModificationModeAdd)
 
     def _modify(self, lattice: Lattice, segment_id: str, crop: Crop, mode: Any) -> None:
-        self._save_state()
         reference: Any = self._reference_grid()
         place: Any = lattice.place_in(reference)  # neither is None: _lattice has seen to it
         lower, upper = place.block(crop.lower, crop.upper)
@@ -373,8 +309,3 @@ class SegmentWriter:
         self.logic.ModifySegmentByLabelmap(
             self.segmentation_node, segment_id, image, mode, image.GetExtent(), True, False
         )
-
-    def _save_state(self) -> None:
-        if not self._state_saved:
-            self.logic.SaveStateForUndo()
-            self._state_saved = True

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import slicer
-from undo_stack import UndoStack
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, PromptError
 from AutoPromptSAMLib.geometry import Crop, Plane, slab_thickness, slice_plane
@@ -36,10 +35,9 @@ class SlicePrompting(SegmentEditing):
         volume_node: slicer.vtkMRMLScalarVolumeNode,
         segmentation_node: slicer.vtkMRMLSegmentationNode,
         call: Callable[[Callable[[], None]], None],
-        undo_stack: UndoStack | None = None,
         logic: slicer.vtkSlicerSegmentEditorLogic | None = None,
     ) -> None:
-        super().__init__(volume_node, segmentation_node, call, undo_stack, logic)
+        super().__init__(volume_node, segmentation_node, call, logic)
         self.session = session
         self.status = Status()
         self.mapping: IntensityMapping | None = None  # how the model sees the image; None is the default for it
@@ -175,11 +173,6 @@ class SlicePrompting(SegmentEditing):
         for job in self._preparing[1:]:
             job.cancel()
         del self._preparing[1:]
-
-    def segment_plane(self, plane: Plane) -> None:
-        """Find the active segment on a plane again, as an undo step."""
-        if self._active is not None and not self._is_locked(self._active):
-            self._prompted("Segment", self._active, plane, 0)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

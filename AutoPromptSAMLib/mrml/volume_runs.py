@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import slicer
-from undo_stack import UndoStack
 
 from AutoPromptSAMLib.errors import PromptError
 from AutoPromptSAMLib.geometry import Crop
@@ -27,10 +26,9 @@ class VolumeRuns(SlicePrompting):
         volume_node: slicer.vtkMRMLScalarVolumeNode,
         segmentation_node: slicer.vtkMRMLSegmentationNode,
         call: Callable[[Callable[[], None]], None],
-        undo_stack: UndoStack | None = None,
         logic: slicer.vtkSlicerSegmentEditorLogic | None = None,
     ) -> None:
-        super().__init__(session, volume_node, segmentation_node, call, undo_stack, logic)
+        super().__init__(session, volume_node, segmentation_node, call, logic)
         self._propagating: Job[Any] | None = None
         self._runs: dict[str, Propagation] = {}
 

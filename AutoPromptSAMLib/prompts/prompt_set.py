@@ -69,16 +69,6 @@ class PromptSet:
         if self._prompts:
             self._change((), step)
 
-    @property
-    def can_undo(self) -> bool:
-        """Whether ``undo`` would do something."""
-        return bool(self._undo)
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether ``redo`` would do something."""
-        return bool(self._redo)
-
     def undo(self) -> str | None:
         """Take back the last step; returns its name, None when there is nothing to undo."""
         return self._travel(self._undo, self._redo)

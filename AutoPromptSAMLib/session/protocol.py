@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from AutoPromptSAMLib.session.grey import GreyCrop, united_grey
 
@@ -365,8 +365,3 @@ class Session(Protocol):
 
     def close(self, cancel: bool = False) -> None:
         """End the session's thread once its jobs are done; with ``cancel`` they end at their next slice."""
-
-
-def seconds_text(seconds: Mapping[str, Any]) -> str:
-    """The stages of a result in words: "encode 1.52 s, decode 0.08 s"."""
-    return ", ".join(f"{stage} {float(value):.2f} s" for stage, value in seconds.items())

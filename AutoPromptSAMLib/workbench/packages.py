@@ -39,11 +39,6 @@ class Plan:
         return sum(requirement.about_mb for requirement in self.requirements)
 
     @property
-    def licences(self) -> tuple[str, ...]:
-        """SPDX identifiers, each once."""
-        return tuple(sorted({requirement.licence for requirement in self.requirements}))
-
-    @property
     def steps(self) -> tuple[tuple[Requirement, ...], ...]:
         """The packages that are asked for together: PyTorch and torchvision, any other alone."""
         torch = tuple(requirement for requirement in self.requirements if requirement.package in TORCH)

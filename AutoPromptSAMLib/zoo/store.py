@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
@@ -13,18 +11,9 @@ import platformdirs
 
 from AutoPromptSAMLib.atomic import atomic_path
 from AutoPromptSAMLib.errors import DownloadError, ModelError, StorageError
-from AutoPromptSAMLib.zoo.card import ModelCard, load_cards
+from AutoPromptSAMLib.zoo.card import ModelCard
 from AutoPromptSAMLib.zoo.download import Cancel, Progress, discard, file_sha256, file_size, locked
 from AutoPromptSAMLib.zoo.sources import fetch
-
-
-@dataclass(frozen=True)
-class Installed:
-    """Weights that are on this machine."""
-
-    card: ModelCard
-    path: Path
-    size_bytes: int
 
 
 def home() -> Path:
@@ -41,16 +30,6 @@ def weights_path(card: ModelCard) -> Path:
 def is_installed(card: ModelCard) -> bool:
     """Whether the weights are there. What they are is checked by ``ensure`` and ``verify``."""
     return weights_path(card).is_file()
-
-
-def installed(cards: Sequence[ModelCard] | None = None) -> list[Installed]:
-    """The models whose weights are on this machine, with their sizes; ``cards`` default to all."""
-    found = []
-    for card in load_cards().values() if cards is None else cards:
-        path = weights_path(card)
-        if path.is_file():
-            found.append(Installed(card, path, file_size(path)))
-    return found
 
 
 def ensure(

@@ -65,7 +65,7 @@ def _save(content: State, wrapper: str, path: Path) -> Path:
 
 def test_the_official_layout_loads(layout: Any, tmp_path: Path) -> None:
     model, state, _, wrapper = layout
-    backbone = load_backbone(model, "cpu", _save(state, wrapper, tmp_path / "weights.pth"))
+    backbone = load_backbone(model, "cpu", _save(state, wrapper, tmp_path / "weights.pth"), "pytorch")
     assert backbone.card.name == model
 
 
@@ -145,7 +145,7 @@ def test_safetensors_load_too(lite_weights: Path, tmp_path: Path, one_sentence: 
     state = torch.load(lite_weights, weights_only=True)
     path = tmp_path / "weights.safetensors"
     save_file({key: value.half() if value.is_floating_point() else value for key, value in state.items()}, path)
-    backbone: Any = load_backbone("lite-medsam", "cpu", path)
+    backbone: Any = load_backbone("lite-medsam", "cpu", path, "pytorch")
     loaded = backbone.network.mask_decoder.iou_token.weight
     assert loaded.dtype == torch.float32
     torch.testing.assert_close(loaded, state["mask_decoder.iou_token.weight"], atol=1e-3, rtol=1e-3)

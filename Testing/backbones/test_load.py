@@ -67,10 +67,8 @@ def test_installed_weights_are_verified(
     installed = weights_path(get_card("lite-medsam"))
     installed.parent.mkdir(parents=True)
     shutil.copy(lite_weights, installed)
-    assert (
-        load_backbone("lite-medsam", "cpu").fingerprint
-        == load_backbone("lite-medsam", "cpu", lite_weights).fingerprint
-    )
+    found, given = (load_backbone("lite-medsam", "cpu", weights, "pytorch") for weights in (None, lite_weights))
+    assert found.fingerprint == given.fingerprint
     content = bytearray(installed.read_bytes())
     content[len(content) // 2] ^= 1
     installed.write_bytes(content)
@@ -86,7 +84,8 @@ def test_the_fingerprint_changes_with_weights_and_preprocessing(
     torch.save(state, tmp_path / "other.pth")
     card = get_card("lite-medsam")
     grey = replace(card, normalisation=Normalisation("standard", (1.0, 1.0, 1.0), (2.0, 2.0, 2.0)))
-    others = [load_backbone(card, "cpu", tmp_path / "other.pth"), load_backbone(grey, "cpu", lite_weights)]
+    given = (card, tmp_path / "other.pth"), (grey, lite_weights)
+    others = [load_backbone(card, "cpu", weights, "pytorch") for card, weights in given]
     assert len({backbone.fingerprint for backbone in [lite, *others]}) == 3
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from segment_anything import SamPredictor, sam_model_registry
+from segment_anything.build_sam import _build_sam
 from skimage.transform import resize
 
 from AutoPromptSAMLib.backbones import Backbone, Features, Frame, load_backbone
@@ -16,6 +19,21 @@ from AutoPromptSAMLib.prompts import PixelPrompts
 from AutoPromptSAMLib.zoo import get_card
 
 from .conftest import BOX, PROMPTS, assert_same_logits, low_res_mask, picture, randomised
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _three_blocks() -> Iterator[None]:
+    """Both sides get a ViT-B of two blocks with windows and one without: each further one only takes time."""
+    short = partial(
+        _build_sam,
+        encoder_embed_dim=768,
+        encoder_depth=3,
+        encoder_num_heads=12,
+        encoder_global_attn_indexes=[2],
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sam_model_registry, "vit_b", short)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -186,7 +186,7 @@ def mobile_files() -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def mobile(mobile_files: tuple[Path, Path]) -> Backbone:
-    return load_backbone("mobile-sam", device="cpu", weights=mobile_files[1])
+    return load_backbone("mobile-sam", "cpu", mobile_files[1], "pytorch")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from AutoPromptSAMLib.backbones import load_backbone
 from AutoPromptSAMLib.backbones.cache import EmbeddingCache
 from AutoPromptSAMLib.evaluation.environment import machine_line as machine
 from AutoPromptSAMLib.evaluation.metrics import dice
-from AutoPromptSAMLib.geometry import Plane, Volume, sample_plane
+from AutoPromptSAMLib.geometry import Volume
 from AutoPromptSAMLib.images import load_labels, load_volume
 from AutoPromptSAMLib.prompts.simulators import tight_box
 from AutoPromptSAMLib.session.local import LocalSession
@@ -40,13 +40,6 @@ class Labelled:
     def truth(self, name: str) -> Mask:
         """Voxels (k, j, i) of a structure."""
         return self.labels == self.numbers[name]
-
-    def plane_truth(self, name: str, plane: Plane) -> Mask:
-        """Pixels of a structure on a plane."""
-        return (
-            sample_plane(Volume(self.labels.astype(np.int32), self.volume.geometry), plane, order=0)
-            == (self.numbers[name])
-        )
 
 
 def load(image: Path | None, labels: Path | None, numbers: dict[str, int] | None = None) -> Labelled:

@@ -31,7 +31,7 @@ def filled(hands: Hands, mask: np.ndarray) -> None:
     """Give the active segment voxels that nobody painted."""
     segmenter = hands.segmenter
     with segmenter.kept.own_changes():
-        segmenter.writer.write(segmenter.active_segment, Crop.from_full(mask), "add")
+        segmenter.writer.write(segmenter.active_segment, Crop.from_full(mask), region=Crop.empty())
     segmenter.kept.known[segmenter.active_segment] = Crop.from_full(mask)
     segmenter.changed("segments")
     hands.settle()

@@ -149,7 +149,7 @@ def test_a_transform_that_comes_and_goes_leaves_prompts_and_painted_slices(two_b
     segment_id = hands.segmenter.active_segment
     painted = np.zeros_like(hands.voxels())
     painted[3, 5:9, 5:9] = True
-    hands.segmenter.writer.write(segment_id, Crop.from_full(painted), "add")
+    hands.segmenter.writer.write(segment_id, Crop.from_full(painted), region=Crop.empty())
     hands.settle()
     volume, prompts, voxels = hands.segmenter.volume_node, hands.segmenter.prompts(), hands.voxels()
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")

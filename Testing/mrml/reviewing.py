@@ -36,7 +36,7 @@ class Reader(Host):
         self.wrong[BAD, :, 28:] = False
         self.id = self.segmenter.add_segment("rod")
         with self.segmenter.kept.own_changes():
-            self.segmenter.writer.write(self.id, Crop.from_full(self.wrong), "add")
+            self.segmenter.writer.write(self.id, Crop.from_full(self.wrong), region=Crop.empty())
         self.segmenter.kept.known[self.id] = Crop.from_full(self.wrong)
 
     def review(self, first: int = 0, last: int | None = None) -> Reviewed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import numpy as np
 from AutoPromptSAMLib.geometry import Crop, Volume, VolumeGeometry, slice_plane
 from AutoPromptSAMLib.mrml.autosave import Autosave, Work
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
+from AutoPromptSAMLib.mrml.markups import read_box, read_doodle, read_points
 from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
 from AutoPromptSAMLib.mrml.volumes import volume_to_node
-from AutoPromptSAMLib.prompts import Box, Point
+from AutoPromptSAMLib.prompts import Box, Point, Prompt
 from AutoPromptSAMLib.session.local import LocalSession
 
 from ..threshold_backbone import BRIGHT, DARK, ThresholdBackbone, rod
@@ -33,6 +34,18 @@ def oblique_volume(shape: tuple[int, int, int] = (8, 20, 24), shift: float = 0.0
     array = np.full(shape, DARK, np.uint8)
     array[2:6, 5:15, 6:18] = BRIGHT
     return Volume(array, VolumeGeometry(shape, affine), name="CT")
+
+
+def prompts_of(nodes: Iterable[Any]) -> list[Prompt]:
+    """The prompts that markups nodes stand for, in order; what is not placed yet is left out."""
+    prompts: list[Prompt] = []
+    for node in nodes:
+        if node.IsA("vtkMRMLMarkupsFiducialNode"):
+            prompts += read_points(node)
+        else:
+            prompt = read_box(node) if node.IsA("vtkMRMLMarkupsROINode") else read_doodle(node)
+            prompts += [] if prompt is None else [prompt]
+    return prompts
 
 
 class Desk:
@@ -66,7 +79,7 @@ class Desk:
 
     def paint(self, segment_id: str, mask: np.ndarray) -> None:
         """As a paint brush does: past the segmenter, which notices."""
-        self.segmenter.writer.write(segment_id, Crop.from_full(mask), "add")
+        self.segmenter.writer.write(segment_id, Crop.from_full(mask), region=Crop.empty())
         self.settle()
 
     def all_voxels(self) -> dict[str, np.ndarray]:

@@ -201,7 +201,7 @@ def test_what_was_painted_while_it_ran_stays(person: Person) -> None:
     person.segmenter.prompt_automatically(examples("rod"))
     spot = np.zeros_like(person.truth)
     spot[7, 2:6, 2:6] = True
-    person.segmenter.writer.write(segment_id, Crop.from_full(spot), "add")
+    person.segmenter.writer.write(segment_id, Crop.from_full(spot), region=Crop.empty())
     person.session.pause.set()
     person.settle()
     voxels = person.voxels(segment_id)

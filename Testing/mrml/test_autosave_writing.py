@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -61,21 +60,23 @@ ALL_THE_TIME = """
         desk.segmenter.kept.flip({segment_id: whole})
         desk.segmenter.rename_segment(segment_id, f"block {number}")
         autosave.save_segments()
-        if number == 3:
-            print("writing", flush=True)
+        print("writing", flush=True)
 """
 
 
-@pytest.mark.parametrize("after", [WHILE_WRITING, ALL_THE_TIME], ids=["while writing", "anywhere"])
-def test_a_killed_process_leaves_the_last_whole_state(fresh: Desk, tmp_path: Path, after: str) -> None:
+@pytest.mark.parametrize(
+    ("after", "writings"), [(WHILE_WRITING, 1), (ALL_THE_TIME, 4), (ALL_THE_TIME, 25)],
+    ids=["while writing", "early", "late"],
+)  # fmt: skip
+def test_a_killed_process_leaves_the_last_whole_state(fresh: Desk, tmp_path: Path, after: str, writings: int) -> None:
     folder = tmp_path / "all" / "one"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(
         [sys.executable, "-c", CHILD + after, str(folder)], stdout=subprocess.PIPE, text=True, env=environment
     ) as child:
         assert child.stdout is not None
-        assert any(line.strip() == "writing" for line in child.stdout)
-        time.sleep(random.Random().uniform(0, 0.3))
+        for _ in range(writings):
+            assert any(line.strip() == "writing" for line in child.stdout)
         child.send_signal(signal.SIGKILL)
     assert child.returncode == -signal.SIGKILL
     if after == WHILE_WRITING:

@@ -173,7 +173,7 @@ def test_what_another_editor_paints_is_a_step_and_a_run_takes_it_as_it_is(host: 
     painter = SegmentWriter(host.segmentation_node, host.volume_node)
     painted = np.zeros_like(host.truth)
     painted[7, 18:24, 19:25] = True
-    painter.write(segment_id, Crop.from_full(painted), "add")
+    painter.write(segment_id, Crop.from_full(painted), region=Crop.empty())
     host.settle()
     assert host.segmenter.undo_text == "Edit Segment 1"
     host.segmenter.undo()
@@ -194,7 +194,7 @@ def paint(host: Host, segment_id: str, *indices: int) -> np.ndarray:
     painted = np.zeros_like(host.truth)
     painted[list(indices), 18:24, 19:25] = True
     painter = SegmentWriter(host.segmentation_node, host.volume_node)
-    painter.write(segment_id, Crop.from_full(painted), "add")
+    painter.write(segment_id, Crop.from_full(painted), region=Crop.empty())
     painter.close()
     host.settle()
     return painted
@@ -253,7 +253,7 @@ def test_a_run_that_cannot_start_leaves_no_step(host: Host) -> None:
 def test_a_click_corrects_the_mask_that_is_there_however_it_came(host: Host) -> None:
     segment_id = host.segmenter.add_segment("loaded")
     painter = SegmentWriter(host.segmentation_node, host.volume_node)
-    painter.write(segment_id, Crop.from_full(host.only(4)), "add")
+    painter.write(segment_id, Crop.from_full(host.only(4)), region=Crop.empty())
     host.settle()
     host.segmenter.show_plane(host.plane(4))
     host.segmenter.add_prompt(host.point(22, 15, 4, positive=False))

@@ -23,7 +23,7 @@ def three(writer: SegmentWriter) -> list[str]:
     """Segments that overlap, so that there is more than one layer."""
     ids = [writer.add_segment(name) for name in "abc"]
     for seed, segment_id in enumerate(ids):
-        writer.write(segment_id, Crop.from_full(random_mask(SHAPE, seed)), "add")
+        writer.write(segment_id, Crop.from_full(random_mask(SHAPE, seed)), region=Crop.empty())
     return ids
 
 
@@ -60,14 +60,15 @@ def test_changes_are_those_of_reading_every_segment(writer: SegmentWriter, three
             lower = rng.integers(0, 4, 3)
             mask = np.zeros(SHAPE, bool)
             mask[tuple(slice(a, a + 4) for a in lower)] = rng.random((4, 4, 4)) < 0.6
-            writer.write(segment_id, Crop.from_full(mask), "erase" if number % 3 == 0 else "add")
+            crops = Crop.from_full(mask), Crop.empty()
+            writer.write(segment_id, *(crops[::-1] if number % 3 == 0 else crops))
         check(kept, before)
     before = read(writer, three)
-    writer.write(three[0], Crop.from_full(np.ones(SHAPE, bool)), "erase")  # a layer may be empty then
+    writer.write(three[0], Crop.empty(), region=Crop.from_full(np.ones(SHAPE, bool)))  # a layer may be empty then
     check(kept, before)
     check(kept, read(writer, three))
     before = read(writer, three)
-    writer.write(writer.add_segment("d"), Crop.from_full(random_mask(SHAPE, 9)), "add")
+    writer.write(writer.add_segment("d"), Crop.from_full(random_mask(SHAPE, 9)), region=Crop.empty())
     check(kept, before)
 
 
@@ -79,7 +80,7 @@ def test_on_a_volume_whose_slices_run_the_other_way(writer: SegmentWriter, three
     other = SegmentWriter(writer.segmentation_node, node)
     kept, before = KeptSegments(other, lambda: None), read(other, three)
     assert all(np.array_equal(full(kept.known[id]), before[id]) for id in three)
-    writer.write(three[1], Crop(np.ones((1, 3, 3), bool), (1, 4, 5)), "add")
+    writer.write(three[1], Crop(np.ones((1, 3, 3), bool), (1, 4, 5)), region=Crop.empty())
     check(kept, before)
     other.close()
 
@@ -103,7 +104,7 @@ def test_an_edit_reads_no_segment_as_a_whole(
         raise AssertionError("a segment was read as a whole")
 
     monkeypatch.setattr(SegmentWriter, "read", nobody)
-    writer.write(three[1], Crop.from_full(np.ones(SHAPE, bool)), "add")
+    writer.write(three[1], Crop.from_full(np.ones(SHAPE, bool)), region=Crop.empty())
     assert list(kept.take_edits()) == [three[1]]
 
 

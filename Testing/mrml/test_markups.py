@@ -1,4 +1,4 @@
-"""Markups and segments as prompts and back: positions, signs, sources and ids survive, under transforms too."""
+"""Markups as prompts and back: positions, signs, sources and ids survive, under transforms too."""
 
 from __future__ import annotations
 
@@ -11,16 +11,11 @@ import vtk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from AutoPromptSAMLib.errors import AutoPromptSAMError, GeometryError, PromptError
-from AutoPromptSAMLib.geometry import Crop, VolumeGeometry
+from AutoPromptSAMLib.errors import GeometryError, PromptError
 from AutoPromptSAMLib.mrml.markups import (
     POSITIVE,
     TAG,
-    filled_curve,
-    mask_from_segment,
-    mask_to_segment,
     nodes_from_prompts,
-    prompts_from_nodes,
     read_box,
     read_doodle,
     read_points,
@@ -29,9 +24,9 @@ from AutoPromptSAMLib.mrml.markups import (
     write_points,
 )
 from AutoPromptSAMLib.mrml.scene import create_scene
-from AutoPromptSAMLib.mrml.segments import SegmentWriter
-from AutoPromptSAMLib.mrml.volumes import geometry_from_node
-from AutoPromptSAMLib.prompts import PERSON, Box, Doodle, MaskPrompt, Point, Source
+from AutoPromptSAMLib.prompts import PERSON, Box, Doodle, Point, Source
+
+from .segmenting import prompts_of
 
 SEEDS = st.integers(0, 2**32 - 1)
 PROMPTER = Source("prompter", "proxy-prompt é")
@@ -77,7 +72,7 @@ def test_prompts_survive_markups_under_transforms(put_under: Callable[..., Any],
         write_points(nodes[0], points)
         write_box(nodes[1], box)
         write_doodle(nodes[2], doodle)
-        *back, box_back, doodle_back = prompts_from_nodes(nodes)
+        *back, box_back, doodle_back = prompts_of(nodes)
         for old, new in zip((*points, box, doodle), (*back, box_back, doodle_back), strict=True):
             assert (new.id, new.source) == (old.id, old.source)
         for old, new in zip(points, back, strict=True):
@@ -105,7 +100,7 @@ def test_markups_of_prompts(scene: Any) -> None:
         "vtkMRMLMarkupsCurveNode",
     ]
     assert [nodes[0].GetNthControlPointSelected(n) for n in range(2)] == [True, False]
-    assert prompts_from_nodes(nodes) == [prompts[0], prompts[2], prompts[1], prompts[3]]
+    assert prompts_of(nodes) == [prompts[0], prompts[2], prompts[1], prompts[3]]
 
 
 def test_clicks_of_a_person_get_an_id_that_stays(scene: Any) -> None:
@@ -140,7 +135,7 @@ def test_sign_of_new_clicks_and_strokes(scene: Any, kind: str) -> None:
     node = add(scene, kind)
     node.SetAttribute(POSITIVE, "0")
     place(node, [1, 2, 3], [4, 5, 6])
-    assert all(prompt.positive is False for prompt in prompts_from_nodes([node]))
+    assert all(prompt.positive is False for prompt in prompts_of([node]))
 
 
 def test_points_that_are_hidden_or_not_placed_are_skipped(scene: Any) -> None:
@@ -152,30 +147,15 @@ def test_points_that_are_hidden_or_not_placed_are_skipped(scene: Any) -> None:
     assert [point.ras.tolist() for point in read_points(node)] == [[10, 11, 12]]
 
 
-def test_copies_get_ids_of_their_own(scene: Any) -> None:
+def test_copied_points_get_ids_of_their_own(scene: Any) -> None:
     node = add(scene, "Fiducial")
     place(node, [1, 2, 3])
     (point,) = read_points(node)
     place(node, [4, 5, 6])
     node.SetNthControlPointDescription(1, node.GetNthControlPointDescription(0))
-    twin_node = add(scene, "Fiducial")
-    twin_node.CopyContent(node)
-    roi = add(scene, "ROI")
-    write_box(roi, Box([1, 2, 3], np.eye(3), [4, 5, 6], source=PROMPTER))
-    twin_roi = add(scene, "ROI")
-    write_box(twin_roi, read_box(roi))
-    curve = add(scene, "Curve")
-    write_doodle(curve, Doodle([[1, 2, 3], [4, 5, 6]], False, 3.0, source=PROMPTER))
-    twin_curve = add(scene, "Curve")
-    write_doodle(twin_curve, read_doodle(curve))
-
-    nodes = [node, twin_node, roi, twin_roi, curve, twin_curve]
-    prompts = prompts_from_nodes(nodes)
-    assert prompts[0].id == point.id
-    assert len({prompt.id for prompt in prompts}) == len(prompts) == 8
-    assert prompts[-1].source == PROMPTER
-    assert (prompts[-1].positive, prompts[-1].width_mm) == (False, 3.0)
-    assert prompts_from_nodes(nodes) == prompts
+    prompts = read_points(node)
+    assert prompts[0].id == point.id != prompts[1].id
+    assert read_points(node) == prompts
 
 
 @pytest.mark.parametrize(
@@ -191,12 +171,7 @@ def test_damaged_tags_count_as_text(scene: Any, text: str) -> None:
 
 
 def test_markups_without_anything_placed_are_no_prompts(scene: Any) -> None:
-    assert prompts_from_nodes([add(scene, kind) for kind in ("Fiducial", "ROI", "Curve", "ClosedCurve")]) == []
-
-
-def test_other_nodes_are_refused(scene: Any) -> None:
-    with pytest.raises(PromptError, match='"Angle" cannot be a prompt; use points, ROIs or curves'):
-        prompts_from_nodes([add(scene, "Angle")])
+    assert prompts_of([add(scene, kind) for kind in ("Fiducial", "ROI", "Curve", "ClosedCurve")]) == []
 
 
 def test_roi_under_a_transform_that_bends_or_shears(scene: Any, put_under: Callable[..., Any]) -> None:
@@ -240,64 +215,6 @@ def test_curves(scene: Any) -> None:
     single = add(scene, "Curve")
     place(single, [1, 2, 3])
     assert read_doodle(single).ras.tolist() == [[1, 2, 3]]
-
-
-def test_lasso_on_a_slice_fills_that_slice(scene: Any, volume_node: Any) -> None:
-    geometry = geometry_from_node(volume_node)
-    lasso = add(scene, "ClosedCurve")
-    lasso.SetCurveTypeToLinear()
-    place(lasso, *geometry.ras_from_ijk([[4.6, 3.6, 5.2], [12.4, 3.6, 5.2], [12.4, 9.4, 5.2], [4.6, 9.4, 5.2]]))
-    mask = filled_curve(lasso, geometry)
-    assert mask.geometry == geometry
-    assert (mask.crop.lower, mask.crop.upper) == ((5, 4, 5), (6, 10, 13))
-    assert mask.crop.mask.all()
-    assert filled_curve(lasso, geometry).id == mask.id
-
-
-def test_lasso_around_nothing(scene: Any, volume_node: Any) -> None:
-    geometry = geometry_from_node(volume_node)
-    lasso = add(scene, "ClosedCurve")
-    with pytest.raises(PromptError, match='"ClosedCurve" encloses nothing; place at least three points'):
-        filled_curve(lasso, geometry)
-    place(lasso, [9000, 0, 0], [9010, 0, 0], [9010, 10, 0])
-    with pytest.raises(PromptError, match="encloses no voxel of the volume; draw it larger and inside"):
-        filled_curve(lasso, geometry)
-
-
-def test_segments_as_masks(writer: SegmentWriter, put_under: Callable[..., Any]) -> None:
-    geometry = geometry_from_node(writer.volume_node)
-    crop = Crop(np.random.default_rng(0).random((2, 5, 6)) < 0.5, (3, 4, 5)).tight()
-    prompt = MaskPrompt(crop, geometry, source=PROMPTER)
-    segment_id = mask_to_segment(writer, prompt, "guess")
-    assert writer.segmentation_node.GetSegmentation().GetSegment(segment_id).GetName() == "guess"
-    back = mask_from_segment(writer.segmentation_node, segment_id)
-    assert (back.id, back.source) == (prompt.id, prompt.source)
-    voxels = np.argwhere(crop.mask) + crop.lower
-    there = back.geometry.ras_from_ijk((np.argwhere(back.crop.mask) + back.crop.lower)[:, ::-1])
-    assert np.allclose(there, geometry.ras_from_ijk(voxels[:, ::-1]), rtol=0, atol=1e-9)
-
-    parent = similarity(np.random.default_rng(1))
-    put_under(writer.segmentation_node, parent)
-    moved = mask_from_segment(writer.segmentation_node, segment_id).geometry
-    assert np.allclose(moved.ijk_to_ras, parent @ back.geometry.ijk_to_ras, rtol=0, atol=1e-9)
-
-
-def test_segment_painted_by_a_person_gets_an_id_that_stays(writer: SegmentWriter) -> None:
-    segment_id = writer.add_segment("rough")
-    writer.write(segment_id, Crop(np.ones((1, 2, 3), dtype=bool), (1, 2, 3)))
-    prompt = mask_from_segment(writer.segmentation_node, segment_id)
-    assert prompt.source == PERSON
-    assert mask_from_segment(writer.segmentation_node, segment_id) == prompt
-    with pytest.raises(AutoPromptSAMError, match="has no segment"):
-        mask_from_segment(writer.segmentation_node, "gone")
-
-
-def test_mask_of_another_grid_is_refused(writer: SegmentWriter) -> None:
-    other = VolumeGeometry((8, 20, 24), np.eye(4))
-    prompt = MaskPrompt(Crop(np.ones((1, 1, 1), dtype=bool)), other)
-    with pytest.raises(GeometryError, match="choose the volume that it was made on"):
-        mask_to_segment(writer, prompt)
-    assert not writer.can_undo
 
 
 def test_tags_are_where_the_documentation_says(scene: Any) -> None:

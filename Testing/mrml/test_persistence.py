@@ -14,7 +14,7 @@ import vtk
 
 from AutoPromptSAMLib.errors import PromptError, StorageError
 from AutoPromptSAMLib.geometry import Crop, VolumeGeometry
-from AutoPromptSAMLib.mrml.markups import nodes_from_prompts, prompts_from_nodes
+from AutoPromptSAMLib.mrml.markups import nodes_from_prompts
 from AutoPromptSAMLib.mrml.persistence import (
     SceneState,
     open_scene,
@@ -28,6 +28,8 @@ from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
 from AutoPromptSAMLib.mrml.volumes import geometry_from_node, volume_from_node
 from AutoPromptSAMLib.prompts import Box, Doodle, MaskPrompt, Point, PromptSet, Source
 from AutoPromptSAMLib.prompts.file import PromptFile
+
+from .segmenting import prompts_of
 
 SETTINGS = {"model": "lite-medsam", "window": [40, 400.5], "square": True, "note": 'é <&> "x"\n\tß ]]>', "none": None}
 
@@ -101,7 +103,7 @@ def test_everything_comes_back_from_a_file(
     put_under(writer.volume_node, parent)
     writer.segmentation_node.SetAndObserveTransformNodeID(writer.volume_node.GetTransformNodeID())
     markups = nodes_from_prompts(scene, next(iter(state.prompts.objects.values())), "prompt é")
-    shown = prompts_from_nodes(markups)
+    shown = prompts_of(markups)
     store_state(scene, state)
     geometry, voxels = geometry_from_node(writer.volume_node), volume_from_node(writer.volume_node).array
     masks = {segment_id: writer.read(segment_id) for segment_id in state.prompts.objects}
@@ -130,21 +132,18 @@ def test_everything_comes_back_from_a_file(
             again = reader.read(segment_id)
             assert np.array_equal(set_voxels(again, moved), set_voxels(crop, geometry))
         nodes = [fresh.scene.GetFirstNodeByName(node.GetName()) for node in markups]
-        for old, new in zip(shown, prompts_from_nodes(nodes), strict=True):
+        for old, new in zip(shown, prompts_of(nodes), strict=True):
             assert (type(new), new.id, new.source) == (type(old), old.id, old.source)
             name = "center_ras" if isinstance(old, Box) else "ras"
             assert np.allclose(getattr(new, name), getattr(old, name), rtol=0, atol=1e-6)
-        # The file is a scene to go on with: write, undo, store again.
+        # The file is a scene to go on with: write, erase, store again.
         segment_id = next(iter(masks))
         corner = Crop(np.array([[[True, True, False], [True, False, False]]]), (0, 0, 0))
-        reader.write(segment_id, corner, "add")
+        reader.write(segment_id, corner, region=Crop.empty())
         assert reader.read(segment_id).count == masks[segment_id].count + 3
         for at in set_voxels(corner, moved):
             assert labels_at(reader.segmentation_node, at) == ["liver"]
         reader.write(segment_id, Crop.empty(), region=Crop(np.ones_like(corner.mask)))
-        assert reader.read(segment_id).count == masks[segment_id].count
-        reader.undo()
-        reader.undo()
         assert reader.read(segment_id).count == masks[segment_id].count
         store_state(fresh.scene, back)
         assert len(restore_states(fresh.scene)) == 1

@@ -36,7 +36,7 @@ def test_nothing_changes_a_locked_segment(host: Host) -> None:
     host.segmenter.add_segment("other")
     host.segmenter.add_prompt(host.box(5, grow=2))
     painter = SegmentWriter(host.segmentation_node, host.volume_node)
-    painter.write(first, Crop.from_full(host.only(5)), "erase")
+    painter.write(first, Crop.empty(), region=Crop.from_full(host.only(5)))
     host.settle()
     assert np.array_equal(host.voxels(first), host.only(5))
     assert not host.voxels().any()
@@ -176,9 +176,9 @@ def test_segments_that_another_editor_adds_go_and_come_with_its_step(host: Host)
     part[:, :, : part.shape[2] // 2] = False
     host.segmenter.edit_verb = "Split"
     painter = SegmentWriter(host.segmentation_node, host.volume_node)
-    painter.write(first, Crop.from_full(part), "erase")
+    painter.write(first, Crop.empty(), region=Crop.from_full(part))
     second = painter.add_segment("island", (0.1, 0.2, 0.3))
-    painter.write(second, Crop.from_full(part), "add")
+    painter.write(second, Crop.from_full(part), region=Crop.empty())
     painter.close()
     host.settle()
     host.segmenter.active_segment = second

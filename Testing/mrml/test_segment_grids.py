@@ -13,7 +13,7 @@ import vtk
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, GeometryError
 from AutoPromptSAMLib.geometry import Crop, Volume, VolumeGeometry
-from AutoPromptSAMLib.mrml.labelmaps import read_segment
+from AutoPromptSAMLib.mrml.labelmaps import read_block
 from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
 from AutoPromptSAMLib.mrml.volumes import geometry_from_node, volume_to_node
 
@@ -58,7 +58,7 @@ def test_surfaces_are_refused(volume_node: Any) -> None:
         SegmentWriter(node, volume_node)
     assert volume_node.GetScene().GetNumberOfNodesByClass("vtkMRMLSegmentEditorNode") == 0
     with pytest.raises(AutoPromptSAMError, match='"skin" holds surfaces'):
-        read_segment(node, segment_id)
+        read_block(node, segment_id, (0, 0, 0), (1, 1, 1))
 
 
 def test_segmentation_that_starts_at_another_voxel(
@@ -80,8 +80,8 @@ def test_segmentation_that_starts_at_another_voxel(
     writer = SegmentWriter(node, volume_node)
     assert np.array_equal(full(writer, segment_id), block((2, 3, 0), (5, 6, 7)).to_full(SHAPE))
 
-    writer.write(segment_id, block((2, 3, 5), (3, 9, 12)), "add")
-    writer.write(segment_id, block((4, 3, 0), (5, 6, 3)), "erase")
+    writer.write(segment_id, block((2, 3, 5), (3, 9, 12)), region=Crop.empty())
+    writer.write(segment_id, Crop.empty(), region=block((4, 3, 0), (5, 6, 3)))
     expected = block((2, 3, 0), (5, 6, 7)).to_full(SHAPE) | block((2, 3, 5), (3, 9, 12)).to_full(SHAPE)
     expected[4, 3:6, 0:3] = False
     assert np.array_equal(full(writer, segment_id), expected)
@@ -130,7 +130,7 @@ def test_segmentation_whose_grid_runs_another_way(
 
     assert np.array_equal(places(turned, turned_geometry), places(writer, geometry))
     corner = Crop(np.array([[[True, True, False], [True, False, False]]]))
-    turned.write(segment_id, corner, "add")
+    turned.write(segment_id, corner, region=Crop.empty())
     assert voxel_count(writer.segmentation_node, segment_id) == crop.count + 3
     for ijk in ([0, 0, 0], [1, 0, 0], [0, 1, 0]):
         assert labels_at(writer.segmentation_node, turned_geometry.ras_from_ijk(ijk)) == ["organ"]

@@ -24,7 +24,7 @@ from AutoPromptSAMLib.training.shots import Example, Shot, View, shots_of
 
 from ..prompters.scenes import TINY, random_backbone, random_sam2_backbone, scene, tiny_network
 
-QUICK = Settings(steps=6, minutes=None, supports=2, targets=1, views=2, held_back=2, evaluate_every=2)
+QUICK = Settings(steps=6, minutes=None, supports=2, targets=1, views=2, held_back=2, evaluate_every=2, glances=1)
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,7 @@ def opened(app: WebApp) -> WebApp:
 def fill(app: WebApp, name: str, mask: np.ndarray = TRUTH, color: tuple[float, float, float] = (0, 1, 0)) -> str:
     segmenter = app.need_segmenter()
     segment_id = segmenter.add_segment(name, color)
-    segmenter.writer.write(segment_id, Crop.from_full(mask), "add")
+    segmenter.writer.write(segment_id, Crop.from_full(mask), region=Crop.empty())
     settle(app, lambda: any(row["ml"] != "–" for row in app.state.segments if row["id"] == segment_id))
     return segment_id
 
@@ -265,7 +265,7 @@ def test_accepted_slices_are_kept_and_join_the_examples(opened: WebApp) -> None:
     spot = np.zeros_like(TRUTH)
     spot[9, 2:8, 2:8] = True
     segmenter = opened.need_segmenter()
-    segmenter.writer.write(segmenter.segments[0].id, Crop.from_full(spot), "add")
+    segmenter.writer.write(segmenter.segments[0].id, Crop.from_full(spot), region=Crop.empty())
     settle(opened, lambda: state.examples_vouched == 2)
     do(opened, "examples_add_vouched")
     settle(opened, lambda: not state.examples_busy)

@@ -91,7 +91,7 @@ def all_there(world, *but: str) -> None:
 def test_nothing_to_do_when_all_is_there(world):
     all_there(world)
     wanted = plan()
-    assert (wanted.requirements, wanted.steps, wanted.total_mb, wanted.licences) == ((), (), 0, ())
+    assert (wanted.requirements, wanted.steps, wanted.total_mb) == ((), (), 0)
     assert Installer(world).install(wanted) is False
     assert world.asked == []
 
@@ -256,8 +256,8 @@ def test_with_a_gpu_the_size_and_the_licence_are_told(world, monkeypatch):
     gpu = plan()
     assert (gpu.gpu, cpu.gpu) == (True, False)
     assert gpu.total_mb > cpu.total_mb + 2000
-    assert any("NVIDIA" in licence for licence in gpu.licences)
-    assert not any("NVIDIA" in licence for licence in cpu.licences)
+    assert any("NVIDIA" in licence for *_, licence in gpu.rows)
+    assert not any("NVIDIA" in licence for *_, licence in cpu.rows)
 
 
 def test_a_log_that_cannot_be_written_stops_nothing(world, tmp_path):

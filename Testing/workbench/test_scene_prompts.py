@@ -7,7 +7,7 @@ import pytest
 import slicer
 
 from AutoPromptSAMLib.errors import GeometryError, PromptError
-from AutoPromptSAMLib.mrml.persistence import ATTRIBUTE, SceneState, restore_state, store_state
+from AutoPromptSAMLib.mrml.persistence import ATTRIBUTE, SceneState, restore_state, restore_states, store_state
 from AutoPromptSAMLib.mrml.planes import show_index
 from AutoPromptSAMLib.mrml.segments import create_segmentation
 from AutoPromptSAMLib.prompts.file import PromptFile
@@ -53,8 +53,12 @@ def test_the_scene_gives_back_what_it_was_told_to_keep(prompted: Host) -> None:
 
 def test_nothing_is_kept_without_a_scene(prompted: Host) -> None:
     segmenter = prompted.segmenter
-    segmenter.segmentation_node.GetScene().RemoveNode(segmenter.segmentation_node)
+    scene = segmenter.segmentation_node.GetScene()
+    scene.RemoveNode(segmenter.segmentation_node)
+    left = scene.GetNumberOfNodes()
     ScenePrompts(segmenter).keep()
+    assert scene.GetNumberOfNodes() == left
+    assert restore_states(scene) == []
 
 
 def test_prompts_that_cannot_be_brought_back_stay_in_the_scene(prompted: Host) -> None:
