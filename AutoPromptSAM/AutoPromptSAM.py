@@ -5,6 +5,7 @@ The panels are in ``AutoPromptSAMDesktop``. Nothing is installed, fetched or loa
 
 from __future__ import annotations
 
+import os.path
 import sys
 
 import slicer
@@ -17,6 +18,11 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
+
+# In a clone of the repository the library lies beside the module's folder; in an installed extension, within it.
+_beside = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if os.path.isdir(os.path.join(_beside, "AutoPromptSAMLib")) and _beside not in sys.path:
+    sys.path.append(_beside)
 
 
 class AutoPromptSAM(ScriptedLoadableModule):

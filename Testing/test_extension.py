@@ -223,6 +223,16 @@ def test_module_file_loads_and_is_listed_without_the_library_or_anything_heavy()
     assert "AutoPromptSAM" in loaded.split()
 
 
+def test_module_of_a_clone_finds_the_library_beside_it(built):
+    _, modules = built
+    for folder, finds in ((MODULE, True), (modules, False)):
+        path = run(
+            f"{STAND_INS}\nsys.path[:] = [{str(folder)!r}, *(p for p in sys.path if p != {str(ROOT)!r})]\n"
+            "before = list(sys.path)\nimport AutoPromptSAM\nprint(*sys.path[len(before):])"
+        )
+        assert path == (str(ROOT) if finds else "")
+
+
 def test_module_says_what_it_is_and_where_its_tutorial_is():
     folder = str(MODULE)
     shown = run(
