@@ -8,6 +8,7 @@ from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Status
 from AutoPromptSAMLib.mrml.learning import Learning
 
 WORDS = {"embedding": "Preparing this slice…", "ready": "Ready", "segmenting": "Segmenting…"}
+MOST_SECONDS = 90  # that are told as such: longer times are rough, and read better in minutes. A choice.
 FIRST_SLICES = 3  # say little about how long the rest takes
 
 
@@ -43,7 +44,7 @@ class StatusLine:
         if done < FIRST_SLICES or status.done >= status.total:
             return text
         left = (time.monotonic() - self._since) / done * (status.total - status.done)
-        return f"{text} · {max(1, round(left))} s left"
+        return f"{text} · {time_text(left)} left"
 
 
 def learning_line(learning: Learning) -> str:
@@ -52,3 +53,8 @@ def learning_line(learning: Learning) -> str:
     if not learning.text.startswith("Learning"):  # which may go on with how well it does
         return f"{start}: {learning.text[:1].lower()}{learning.text[1:]}"
     return f"{start}, {round(100 * learning.done / learning.total)} %" if learning.total else f"{start}…"
+
+
+def time_text(seconds: float) -> str:
+    """A time in words: "36 s", "9 min"."""
+    return f"{max(1, round(seconds))} s" if seconds <= MOST_SECONDS else f"{round(seconds / 60)} min"

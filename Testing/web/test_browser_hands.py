@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from playwright.sync_api import expect
 
 from .blocks import LOWER, UPPER, block, grey, masks, open_image, wait_step, with_segment, write
@@ -174,6 +176,20 @@ def test_nothing_is_covered_in_a_small_window(desk: Desk, tmp_path: Path) -> Non
     for part in ("status", "export", "tool-options", "toast"):
         desk.page.wait_for_function(APART, arg=[["toast", part]])
     desk.put_away()
+
+
+def test_marks_of_neighbouring_prompted_slices_stay_white(desk: Desk, tmp_path: Path) -> None:
+    open_image(desk, write(tmp_path / "marks.nii.gz", grey()))
+    mark = "{left: n / 4, width: 0.25, kind: 'seed', text: `slice ${n}: prompted`}"  # of 400 slices, the first half
+    desk.page.evaluate(
+        f"""() => trame.state.set('view_axial', {{...trame.state.get('view_axial'),
+            strip: [...Array(200).keys()].map((n) => ({mark}))}})"""
+    )
+    expect(desk.get("view-axial-strip").locator("span")).to_have_count(200)
+    with Image.open(io.BytesIO(desk.get("view-axial-strip").screenshot())) as picture:
+        row = np.asarray(picture.convert("L"))[picture.height // 2]
+    half = row[: len(row) // 2]
+    assert (half > 200).mean() > 0.9
 
 
 def test_slices_can_be_turned_and_straightened(desk: Desk, tmp_path: Path) -> None:

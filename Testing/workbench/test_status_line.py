@@ -55,6 +55,8 @@ def test_a_run_tells_how_long_it_takes_still(told: Told) -> None:
     assert told(run("Propagate liver: slice 12", 12, 40)) == "Propagating liver: slice 12 of 40"
     told.now += 8
     assert told(run("Propagate liver: slice 20", 20, 40)) == "Propagating liver: slice 20 of 40 · 20 s left"
+    told.now += 200
+    assert told(run("Propagate liver: slice 21", 21, 40)).endswith("· 6 min left")
     assert told(run("Propagate liver: slice 40", 40, 40)) == "Propagating liver: slice 40 of 40"
 
 
