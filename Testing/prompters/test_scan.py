@@ -49,6 +49,19 @@ def test_kernels_need_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not has_kernels()
 
 
+@pytest.mark.parametrize(
+    ("kernels", "parallel", "expected"),
+    [(True, True, "kernels"), (False, True, "parallel"), (False, False, "in-order")],
+)
+def test_a_gpu_computes_with_what_is_there(
+    monkeypatch: pytest.MonkeyPatch, kernels: bool, parallel: bool, expected: str
+) -> None:
+    monkeypatch.setattr(scan, "_has_kernels", lambda: kernels)
+    monkeypatch.setattr(scan, "_has_parallel", lambda: parallel)
+    assert scan.best_implementation(torch.device("cuda")) == expected
+    assert scan.best_implementation(torch.device("cpu")) == "in-order"
+
+
 @pytest.mark.parametrize("implementation", ["in-order", "parallel"])
 @pytest.mark.parametrize("length", [1, 2, 7, 64, 100])
 def test_all_scans_are_the_definition(implementation: str, length: int) -> None:

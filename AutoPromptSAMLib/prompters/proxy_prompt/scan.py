@@ -63,9 +63,14 @@ def selective_scan(
 
 def best_implementation(device: torch.device) -> str:
     """What "auto" means on ``device``."""
-    if device.type == "cpu":
+    if device.type == "cpu" or not (_has_kernels() or _has_parallel()):
         return "in-order"
     return "kernels" if device.type == "cuda" and _has_kernels() else "parallel"
+
+
+@cache
+def _has_parallel() -> bool:
+    return importlib.util.find_spec("mambapy") is not None
 
 
 @cache
