@@ -27,10 +27,11 @@ QUALITY_NAME = "results.json"
 HEAD = """\
 # Benchmarks
 
-The sections of this page are written by `autopromptsam bench docs` from the results of the commands that they show, some
-of them at other times than the rest; figures are not edited. To reproduce a table, run its command with the same seed: the prompts and the images drawn are the same, and so are the
-figures of quality but for the rounding of another processor. Speed depends on the machine: run it with nothing else
-at work. How labelled images are described is in [datasets.md](datasets.md).
+The sections of this page are written by `autopromptsam bench docs` from the results of the commands that they show,
+some of them at other times than the rest; figures are not edited. To reproduce a table, run its command with the same
+seed: the prompts and the images drawn are the same, and so are the figures of quality but for the rounding of another
+processor. Speed depends on the machine: run it with nothing else at work. How labelled images are described is in
+[datasets.md](datasets.md).
 """
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from AutoPromptSAMLib.errors import ImageError
 from AutoPromptSAMLib.supports import SupportSet
 from AutoPromptSAMLib.web.panel import Panel, for_page
-from AutoPromptSAMLib.web.templates import page
+from AutoPromptSAMLib.web.templates import NO_SCENE, page
 from AutoPromptSAMLib.workbench.example_rows import PairRow, SetRow
 from AutoPromptSAMLib.workbench.example_sets import Added, Found
 from AutoPromptSAMLib.workbench.examples_desk import ExamplesDesk
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class SupportsGallery(Panel):
     """A dialog over the library; ``desk`` knows which set the page works with."""
 
-    template = page("gallery")
+    template = page("gallery", no_scene=NO_SCENE)
 
     def __init__(self, app: WebApp) -> None:
         super().__init__(app)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from AutoPromptSAMLib.web.panel import Panel, for_page
-from AutoPromptSAMLib.web.templates import SHOWN, page
+from AutoPromptSAMLib.web.templates import NO_LEARNING, NO_RUN, NO_SCENE, SHOWN, page
 from AutoPromptSAMLib.workbench.examples_desk import ExamplesDesk
 from AutoPromptSAMLib.workbench.prompt_rows import view_along
 from AutoPromptSAMLib.workbench.thumbnails import data_address
@@ -20,7 +20,7 @@ PREVIEW = 256  # pixels a side
 class SupportsPanel(Panel):
     """What the chosen set of the gallery does to the open image."""
 
-    template = page("examples", shown=SHOWN)
+    template = page("examples", shown=SHOWN, no_scene=NO_SCENE, no_run=NO_RUN, no_learning=NO_LEARNING)
 
     def connected(self, segmenter: InteractiveSegmenter) -> None:
         """Nothing was found on the new image yet."""

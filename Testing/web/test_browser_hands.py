@@ -29,6 +29,15 @@ APART = """
     one === other || !over(one.getBoundingClientRect(), other.getBoundingClientRect())));
 }
 """
+# Whether all that an element holds ends before its right edge, but for the row of pictures, which scrolls.
+WITHIN = """
+(outer) => {
+  const box = document.querySelector(outer);
+  const end = box ? box.getBoundingClientRect().right + 1 : 0;
+  const inside = end ? [...box.querySelectorAll("*:not(.aps-thumbs *)")] : [];
+  return end && inside.every((each) => each.getBoundingClientRect().right <= end);
+}
+"""
 
 
 def test_each_edit_is_one_step_with_its_name(desk: Desk, tmp_path: Path) -> None:
@@ -256,3 +265,29 @@ def test_escape_ends_the_hints_and_nothing_else(desk: Desk, chromium: Any, tmp_p
     expect(newcomer.get("tool-navigate")).to_have_attribute("aria-pressed", "true")
     assert newcomer.errors == []
     newcomer.close()
+
+
+def test_long_names_stay_within_their_panels(desk: Desk, tmp_path: Path) -> None:
+    with_segment(desk, tmp_path)
+    desk.page.set_viewport_size({"width": 1280, "height": 720})
+    long = "posterior basal segmental bronchus of the left inferior lobe of the lung"
+    desk.rename(long)
+    desk.get("by-examples").click()
+    desk.get("examples-start-scene").click()
+    desk.page.wait_for_function(WITHIN, arg=".aps-gallery-body")
+    desk.get("examples-name").fill(long)
+    desk.get("examples-add-scene").click()
+    desk.told("joined", long)
+    expect(desk.get("examples-object-name")).to_have_value(long)
+    desk.page.wait_for_function(WITHIN, arg=".aps-gallery-body")
+    desk.get("examples-remove-set").click()
+    desk.page.wait_for_function(WITHIN, arg=".aps-gallery-body")
+    desk.get("examples-keep").click()
+    desk.get("examples-close").click()
+    expect(desk.get("examples-dialog")).to_be_hidden()
+    desk.get("segment-add").click()  # whose prompts may come from the other one
+    expect(desk.get("prompt-mask")).to_be_visible()
+    desk.tool("box")
+    desk.drag("axial", (26, 26, 10), (63, 63, 10))
+    expect(desk.get("prompt-row")).to_have_count(1)
+    desk.page.wait_for_function(WITHIN, arg=".aps-side")

@@ -134,6 +134,17 @@ def test_every_template_is_used_and_every_word_in_it_known(app: WebApp) -> None:
     assert not re.search(r"\[\[[^]\s]+]]", "".join(panel.template for panel in app.panels))
 
 
+def test_disabled_buttons_of_the_examples_say_why(app: WebApp) -> None:
+    buttons = re.findall(r"<button\b[^>]*examples-[^>]*:disabled=[^>]*>", template_text(app).replace("=>", ""))
+    reasons = ("start-scene", "new-scene", "more-scene", "run", "one", "learn")
+    for name in reasons:
+        (button,) = (each for each in buttons if f'data-testid="examples-{name}"' in each)
+        disabled, title = re.search(r':disabled="!!(.*?)"', button), re.search(r':title="(.*?)"', button, re.DOTALL)
+        assert disabled is not None, name
+        assert title is not None, name
+        assert title[1].startswith(f"{disabled[1]} ||"), name
+
+
 def test_tooltips_have_the_keys() -> None:
     assert "New segment (A)<" in page("segments", areas="[]")
 

@@ -31,7 +31,7 @@ def uncertainty(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     no_plots: Annotated[bool, typer.Option("--no-plots", help="Tables only.")] = False,
 ) -> None:
-    """See whether a model knows where it is wrong, and whether its prompts can be corrected automatically; with goals and verdicts.
+    """See whether a model knows where it is wrong and whether prompts can be corrected automatically, with verdicts.
 
     Only images are tested that weights may not be trained on. Ctrl-C keeps what is done; the same command goes on from
     there, and parts, seeds and models can be added in later calls with the same --out.
