@@ -108,6 +108,8 @@ def learn(
     if settings.lora and backbone.device.type == "cpu":
         text = "With LoRA all images of a step are encoded anew: on the CPU it takes about nine times as long."
         console.print(text, style="yellow", soft_wrap=True)
+    if lora is None and not settings.lora and backbone.device.type == "cuda":
+        console.print("The model itself stays as it is; to let it learn, too: pip install peft.", style="yellow")
     if paper:
         settings = replace(settings, optimiser="sgd", learning_rate=0.01, dice_only=True, glances=0)
     with _stoppable(", ".join(objects)) as stopper:
