@@ -151,7 +151,7 @@ def segment(
     if as_json:
         typer.echo(json.dumps({"output": str(output), "model": model, "device": used, "objects": summary}, indent=1))
     else:
-        columns = ["ml", "voxels", "slices", "seconds"]
+        columns = ["ml"] * volume.has_size + ["voxels", "slices", "seconds"]
         if shown is not None:
             columns += ["confidence", "look at slices"]
             summary = [{**about, "look at slices": doubtful_slices(about)} for about in summary]

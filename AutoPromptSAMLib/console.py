@@ -16,6 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from AutoPromptSAMLib.atomic import storage_error
 
 if TYPE_CHECKING:
+    from AutoPromptSAMLib.geometry import Volume
     from AutoPromptSAMLib.session.local import LocalSession
     from AutoPromptSAMLib.zoo import ModelCard
 
@@ -58,8 +59,6 @@ def run_object(
     """Segment one object, with a progress bar and Ctrl-C; its mask as a crop, and a summary for people."""
     import time
 
-    import numpy as np
-
     from AutoPromptSAMLib.command_prompts import prompted_planes
     from AutoPromptSAMLib.geometry import Crop
 
@@ -84,10 +83,15 @@ def run_object(
                 report(number, count, "Slice")
                 found = session.segment(name, plane).result().mask
                 mask = found if mask.is_empty else mask.union(found)
-    voxels = int(mask.count)
-    ml = voxels * float(np.prod(geometry.spacing)) / 1000
-    seconds = round(time.perf_counter() - started, 2)
-    return mask, {"name": name, "voxels": voxels, "ml": round(ml, 2), "slices": count, "seconds": seconds}
+    voxels, seconds = int(mask.count), round(time.perf_counter() - started, 2)
+    ml = millilitres(voxels, session.volume)
+    return mask, {"name": name, "voxels": voxels, "ml": ml, "slices": count, "seconds": seconds}
+
+
+def millilitres(voxels: int, volume: Volume) -> float | None:
+    """So many voxels of an image, to a hundredth; None for a picture, whose pixels have no known size."""
+    i, j, k = volume.geometry.spacing
+    return round(voxels * i * j * k / 1000, 2) if volume.has_size else None
 
 
 def fetch_weights(card: ModelCard, *, accept_unverified: bool = False, force: bool = False) -> Path:

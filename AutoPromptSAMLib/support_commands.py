@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperCommand
 
-from AutoPromptSAMLib.console import console, step_bar
+from AutoPromptSAMLib.console import console, millilitres, step_bar
 from AutoPromptSAMLib.errors import PromptError
 
 if TYPE_CHECKING:
@@ -104,7 +104,6 @@ def run_automatic(
             job.result()
             raise
     seconds = round(time.perf_counter() - started, 2)
-    voxel = float(np.prod(session.volume.geometry.spacing)) / 1000
     summary = []
     for name, mask in result.masks.items():
         sure = result.confidence[name]
@@ -112,7 +111,7 @@ def run_automatic(
             {
                 "name": name,
                 "voxels": mask.count,
-                "ml": round(mask.count * voxel, 2),
+                "ml": millilitres(mask.count, session.volume),
                 "slices": len(sure),
                 "seconds": seconds,
                 "confidence": round(float(np.mean(list(sure.values()))), 3) if sure else 0.0,

@@ -27,9 +27,8 @@ def load_volume(path: str | os.PathLike[str], series: str | None = None) -> Volu
     """An image from a NIfTI, NRRD, MetaImage, PNG, JPEG or TIFF file, or from a folder of DICOM files.
 
     A 2D image becomes a volume of one slice. Colour stays (K, J, I, 3) uint8, transparency is dropped. ``series``:
-    UID of the DICOM series when the folder has several. The modality is known for DICOM only; a picture
-    has no size. Raises ImageError or
-    GeometryError with what is wrong with the image and what to do.
+    UID of the DICOM series when the folder has several. The modality is known for DICOM only; a picture has no size.
+    Raises ImageError or GeometryError with what is wrong with the image and what to do.
     """
     path = Path(path)
     check_readable(path)

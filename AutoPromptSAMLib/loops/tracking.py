@@ -83,7 +83,7 @@ class SliceMask:
         return not (self.logits > 0).any()
 
     @property
-    def outline(self) -> SliceMask:
+    def lean(self) -> SliceMask:
         """The same mask in a quarter of the memory: logits of 1 and -1."""
         return replace(self, logits=np.where(self.logits > 0, np.int8(1), np.int8(-1)))
 

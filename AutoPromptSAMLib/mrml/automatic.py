@@ -6,7 +6,7 @@ segment of that name, which is made, in the object's colour, where there is none
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from AutoPromptSAMLib.mrml.learning import TaskLearning
 from AutoPromptSAMLib.mrml.reports import Message, Propagation, Status
 from AutoPromptSAMLib.mrml.segment_list import is_visible
 from AutoPromptSAMLib.mrml.steps import Step
+from AutoPromptSAMLib.names import different
 from AutoPromptSAMLib.prompts import MaskPrompt
 from AutoPromptSAMLib.session.protocol import AutomaticResult
 from AutoPromptSAMLib.session.seeds import seed_slices
@@ -57,7 +58,7 @@ class AutomaticPrompting(TaskLearning):
         with self._saying(), self._taken_back(step):
             from AutoPromptSAMLib.session.automatic import Automatic  # here, for it brings scipy
 
-            prompting = Automatic(supports)
+            prompting, unlike = Automatic(supports), _unlike(supports, self.volume)
             along = prompting.axis(self.volume.geometry) if axis is None else axis
             ids, new = self._targets(supports, prompting.checked_objects(objects))
             try:
@@ -101,8 +102,8 @@ class AutomaticPrompting(TaskLearning):
             self._push(step)
             for id, sure in found.items():
                 self._runs[id] = replace(kept[id], agreement=sure, complete=False)
-            if (text := _unlike(supports, self.volume)) is not None:
-                self.said(Message(text, "warning"))
+            if unlike is not None:
+                self.said(Message(unlike, "warning"))
             self._running = Status("propagating", f"Prompting from {supports.name}")
             self._set_status()
             if self._active not in found:
@@ -110,14 +111,14 @@ class AutomaticPrompting(TaskLearning):
             for what in ("segments", "prompts", "propagation"):
                 self.changed(what)
 
-    def unsure_slices(self, segment_id: str | None = None) -> list[tuple[str, int, float]]:
+    def unsure_slices(self) -> list[tuple[str, int, float]]:
         """Segment, slice and confidence (0 to 1) of what examples found, the least sure first.
 
-        Without the slices that a person has prompted or painted since. ``segment_id``: of this segment only.
+        Without the slices that a person has prompted or painted since.
         """
         rows = []
         for id, run in self._runs.items():
-            if run.automatic and id in self.kept.known and segment_id in (None, id):
+            if run.automatic and id in self.kept.known:
                 vouched = self._vouched(id, run.axis)
                 rows += [(id, index, sure) for index, sure in run.agreement.items() if index not in vouched]
         return sorted(rows, key=lambda row: (row[2], row[1]))
@@ -206,12 +207,9 @@ class AutomaticPrompting(TaskLearning):
 
     def _targets(self, supports: SupportSet, names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         """The segment id of each object, and which of them were added for it."""
-        there = {alike(self._name(id)): id for id in reversed(list(self.kept.known))}
-        ids = {name: there[alike(name)] for name in names if alike(name) in there}
-        for name, id in list(ids.items()):
-            if self._is_locked(id):
-                del ids[name]
-        wanted = [each for each in supports.objects if each.name in names and alike(each.name) not in there]
+        there = matched(names, {id: self._name(id) for id in self.kept.known})
+        ids = {name: id for name, id in there.items() if not self._is_locked(id)}
+        wanted = [each for each in supports.objects if each.name in names and each.name not in there]
         if not ids and not wanted:
             raise PromptError("All segments that the examples show are locked; unlock one in the segment list first.")
         new = []
@@ -227,13 +225,8 @@ class AutomaticPrompting(TaskLearning):
 
     def _give(self, supports: SupportSet, ids: Mapping[str, str]) -> None:
         """Let the session go by a set whose objects are called as their segments."""
-        given = (
-            supports.id,
-            tuple(pair.id for pair in supports.pairs),
-            supports.names,
-            dict(supports.tasks),
-            dict(ids),
-        )
+        pairs = tuple((pair.id, pair.objects) for pair in supports.pairs)
+        given = (supports.id, pairs, supports.names, dict(supports.tasks), dict(ids))
         if given != self._given:
             self._given = None
             self.session.set_supports(_renamed(supports, ids))
@@ -304,10 +297,8 @@ class AutomaticPrompting(TaskLearning):
     def _object_of(self, segment_id: str) -> SupportObject:
         segment = self._segment(segment_id)
         red, green, blue = segment.GetColor()
-        names = [self._name(id) for id in self.kept.known]
-        name = self._name(segment_id)
-        if names.count(name) > 1:
-            name = f"{name} ({1 + list(self.kept.known).index(segment_id)})"
+        names = different(self._name(id) for id in self.kept.known)
+        name = names[list(self.kept.known).index(segment_id)]
         return SupportObject(name, (red, green, blue), segment.GetTerminology() or "")
 
     def _push(self, step: Step) -> None:
@@ -317,17 +308,33 @@ class AutomaticPrompting(TaskLearning):
 
 def _unlike(supports: SupportSet, volume: Volume) -> str | None:
     """What makes it unlikely that examples fit an image, by the first of them."""
-    image = supports.pairs[0].image
-    is_colour = bool((image != image[..., :1]).any())
-    if is_colour == volume.is_colour:
+    are_colour = _shows_colour(supports.pairs[0].image)
+    is_colour = volume.is_colour and _shows_colour(volume.array)
+    if are_colour == is_colour:
         return None
-    here, there = ("in colour", "grey") if volume.is_colour else ("grey", "in colour")
+    here, there = ("in colour", "grey") if is_colour else ("grey", "in colour")
     return f'The examples of "{supports.name}" are {there} and this image is {here}; what is found may well be wrong.'
 
 
-def alike(name: str) -> str:
-    """The same for names that a person takes for the same: "Spleen" and "spleen " are one object."""
-    return " ".join(name.split()).casefold()
+def _shows_colour(image: np.ndarray) -> bool:
+    """Whether an image (..., 3) is not grey all over, as an X-ray that was saved in colour is."""
+    return bool((image != image[..., :1]).any())
+
+
+def matched(objects: Iterable[str], segments: Mapping[str, str]) -> dict[str, str]:
+    """The segment (id -> name) of each object that has one.
+
+    It is the first of the object's name, or else the first that no other object has and that a person takes for the
+    same: "Spleen" and "spleen " are one.
+    """
+    objects = list(objects)
+    found: dict[str, str] = {}
+    for same in (str, lambda name: " ".join(name.split()).casefold()):
+        for name in objects:
+            free = [id for id, called in segments.items() if same(called) == same(name) and id not in found.values()]
+            if name not in found and free:
+                found[name] = free[0]
+    return found
 
 
 def _renamed(supports: SupportSet, ids: Mapping[str, str]) -> SupportSet:

@@ -272,7 +272,7 @@ class Work:
                 segment.SetTerminology(saved.terminology)
             segmenter.kept.flip({segment_id: crops.get(saved.key, Crop.empty())})
             if saved.key + BY_HAND in crops:
-                segmenter.kept.by_hand[segment_id] = crops[saved.key + BY_HAND]
+                segmenter.kept.take_over(segment_id, crops[saved.key + BY_HAND])
             segmenter.set_segment_visible(segment_id, saved.visible)
             segmenter.set_segment_opacity(segment_id, saved.opacity)
             segmenter.set_segment_locked(segment_id, saved.locked)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from AutoPromptSAMLib.images import load_segmentation, save_segmentation
 from AutoPromptSAMLib.images.reader import check_readable
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Message
 from AutoPromptSAMLib.mrml.persistence import SceneState, save_scene, store_state
-from AutoPromptSAMLib.names import free_name
+from AutoPromptSAMLib.names import different
 from AutoPromptSAMLib.prompts.file import load_prompts, save_prompts
 
 SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".mrb", ".json")
@@ -59,7 +59,7 @@ def prepare_export(
     rows = segmenter.segments
     if not rows:
         raise AutoPromptSAMError("There are no segments to export; make one first.")
-    names = _names(row.name for row in rows)
+    names = different(row.name or "Segment" for row in rows)  # files are read by them
     crops = {name: segmenter.writer.read(row.id) for name, row in zip(names, rows, strict=True)}
     colors = {name: row.color for name, row in zip(names, rows, strict=True)}
     segmentation = segmenter.segmentation_node.GetSegmentation()
@@ -112,14 +112,6 @@ def _export_scene(segmenter: InteractiveSegmenter, path: Path, settings: dict[st
     nodes = segmenter.volume_node, segmenter.segmentation_node
     store_state(scene, SceneState(prompts, settings, *nodes, segmenter.painted()))
     save_scene(scene, path)
-
-
-def _names(names: Iterable[str]) -> list[str]:
-    """The names, made different from each other: files are read by them."""
-    different: list[str] = []
-    for name in names:
-        different.append(free_name(name or "Segment", different))
-    return different
 
 
 def _placed(crop: Crop, geometry: VolumeGeometry, wanted: VolumeGeometry, path: Path) -> Crop:

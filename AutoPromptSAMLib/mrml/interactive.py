@@ -84,7 +84,10 @@ class InteractiveSegmenter(Reviewing):
         hand = {} if painted is None else prompts_on(painted, self.volume.geometry)
         self.session.replay(prompts)
         known = [(id, mask) for id, masks in hand.items() for mask in masks if id in self.kept.known]
-        self.kept.by_hand = {id: mask.crop for id, mask in known if isinstance(mask, MaskPrompt)}
+        self.kept.by_hand = {}
+        for id, mask in known:
+            if isinstance(mask, MaskPrompt):
+                self.kept.take_over(id, mask.crop)
         self.changed("prompts")
 
     # -- files --------------------------------------------------------------------------------------------------------

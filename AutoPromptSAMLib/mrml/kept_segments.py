@@ -33,7 +33,7 @@ class KeptSegments:
         there = {id: crop for layer in writer.read_layers() for id, crop in layer.crops(layer.labels).items()}
         self.known: Flips = {id: there[id] for id in segment_ids(self.node)}
         self.by_hand: Flips = {}
-        self._painted_axis: dict[str, int] = {}
+        self._painted: dict[tuple[str, int], set[int]] = {}  # slices that strokes were made on, by segment and axis
         self._on_edited = on_edited
         self._own = 0
         events = (
@@ -112,18 +112,17 @@ class KeptSegments:
 
     def painted_slices(self, segment_id: str, axis: int) -> list[int]:
         """Slices along an array axis on which others changed the segment; none across those that they worked on."""
-        return self._touched(segment_id)[axis] if axis == self.painted_axis(segment_id) else []
+        strokes = self._painted.get((segment_id, axis), set())
+        return [n for n in crop_slices(self.by_hand.get(segment_id, Crop.empty()), axis) if n in strokes]
 
     def painted_axis(self, segment_id: str) -> int:
-        """The array axis whose slices others worked on: that of the last stroke on one, else the one of the fewest."""
-        touched = self._touched(segment_id)
-        return self._painted_axis.get(segment_id, min(range(3), key=lambda axis: len(touched[axis])))
+        """The array axis on most of whose slices others worked."""
+        return max(range(3), key=lambda axis: len(self.painted_slices(segment_id, axis)))
 
-    def _touched(self, segment_id: str) -> list[list[int]]:
-        """The slices along each array axis with what others changed."""
-        hand = self.by_hand.get(segment_id, Crop.empty())
-        used = [hand.mask.any(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3)]
-        return [[int(n) + hand.lower[axis] for n in np.flatnonzero(used[axis])] for axis in range(3)]
+    def take_over(self, segment_id: str, hand: Crop) -> None:
+        """Take up what others had changed when the segment was kept, on the slices of the axis with the fewest."""
+        self.by_hand[segment_id] = hand
+        self._note_strokes(segment_id, hand)
 
     def take_up(self, segment_id: str, axis: int, index: int) -> None:
         """Forget that a slice was painted: its mask became a prompt."""
@@ -152,14 +151,26 @@ class KeptSegments:
         self.known[segment_id] = self.known[segment_id].symmetric_difference(flip)
 
     def _note(self, segment_id: str, flip: Crop) -> None:
-        flat = [axis for axis, size in enumerate(flip.tight().mask.shape) if size == 1]
-        if len(flat) == 1:
-            self._painted_axis[segment_id] = flat[0]
+        self._note_strokes(segment_id, flip)
         self.by_hand[segment_id] = self.by_hand.get(segment_id, Crop.empty()).symmetric_difference(flip)
+
+    def _note_strokes(self, segment_id: str, flip: Crop) -> None:
+        """A stroke is on the slices that it is flat on; what is flat nowhere, on those of the axis with the fewest."""
+        touched = [crop_slices(flip, axis) for axis in range(3)]
+        fewest = min(map(len, touched))
+        axes = [axis for axis in range(3) if len(touched[axis]) == fewest]
+        for axis in axes if fewest == 1 else axes[:1]:
+            self._painted.setdefault((segment_id, axis), set()).update(touched[axis])
 
     def _modified(self, *_: object) -> None:
         if not self._own:
             self._on_edited()
+
+
+def crop_slices(crop: Crop, axis: int) -> list[int]:
+    """The slices along an array axis that a crop has voxels on."""
+    used = crop.mask.any(axis=tuple(a for a in range(3) if a != axis))
+    return [int(n) + crop.lower[axis] for n in np.flatnonzero(used)]
 
 
 def crop_slice(crop: Crop, axis: int, index: int) -> Crop:

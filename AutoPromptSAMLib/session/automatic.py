@@ -74,8 +74,8 @@ class Automatic:
             raise PromptError(f'"{supports.name}" has no annotated image yet; add one.')
         self.supports = supports
         self._pool: SupportPool | None = None
-        # What runs found, by image and axis: a run over some slices is looked at together with the others.
-        self._found: dict[str, dict[str, dict[int, SliceMask]]] = {}
+        # What runs found on one image along one axis: a run over some slices is looked at together with the others.
+        self._found: tuple[str, dict[str, dict[int, SliceMask]]] = ("", {})
 
     def checked_objects(self, objects: Sequence[str] | None) -> tuple[str, ...]:
         """The objects to look for, default all that are annotated; PromptError for one that is not."""
@@ -142,10 +142,12 @@ class Automatic:
         identity = f"{target.image.identity}\n{target.axis}\n{backbone.fingerprint}\n{rules()}"
         stack = AutomaticStack(image, features, known, identity)
         wanted = range(target.first, target.last + 1)
-        around = self._found.setdefault(f"{target.image.identity}\n{target.axis}", {})
+        if self._found[0] != identity:
+            self._found = (identity, {})
+        around = self._found[1]
         found = prompt_slices(backbone, pool, stack, target.objects, wanted, memory, control, show, around)
         for name, slices in found.before.items():
-            around.setdefault(name, {}).update({index: answer.outline for index, answer in slices.items()})
+            around.setdefault(name, {}).update({index: answer.lean for index, answer in slices.items()})
         seconds["total"] = time.perf_counter() - started
         seconds["prompt"] = seconds["total"] - seconds["encode"]
         return _result(found, planes, target, seconds)

@@ -159,7 +159,8 @@ class Errands:
 
     def _support_parcel(self, supports: SupportSet) -> Parcel:
         if supports not in self._supports:
-            self._supports[supports] = Parcel.of_bytes("the examples", archived(supports))
+            here = {model: task for model, task in supports.tasks.items() if model == self.about.model}
+            self._supports[supports] = Parcel.of_bytes("the examples", archived(replace(supports, tasks=here)))
         return self._supports[supports]
 
     def _send(self, parcel: Parcel, control: Control) -> None:

@@ -113,7 +113,7 @@ def learn_from(
             cache, additions,
         )  # fmt: skip
 
-    views = max(2, min(Settings.views, MOST_VIEWS // len(examples) if examples else 0))
+    views = max(2, min(Settings.views, MOST_VIEWS // max(1, len(examples))))
     settings = Settings(minutes=minutes, lora=rank, views=views)
     learned = None
     try:
@@ -129,5 +129,5 @@ def learn_from(
     task.with_suffix(".part").unlink(missing_ok=True)  # of a run that a person ended, the set goes on from the task
     dice = None if math.isnan(learned.best_dice) else learned.best_dice
     complete = learned.stopped != "cancelled"
-    better = complete or not isinstance(had, float) or (dice is not None and dice >= had)
+    better = complete or had is None or (dice is not None and dice >= had)
     return LearningResult(task, dice, learned.steps, learned.seconds, complete, better)

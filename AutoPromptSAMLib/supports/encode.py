@@ -26,13 +26,11 @@ MOST_SIMILAR = 4
 
 
 def prompter_for(backbone: Backbone, supports: SupportSet) -> tuple[ProxyPrompter, str]:
-    """The prompter of a set, with the network that has learned it with this model or the general one, and what answers
-    depend on.
+    """The prompter of a set, and what its answers depend on besides the supports.
 
-    Its backbone is ``backbone``, or that with what the task added to it.
-
-    Raises ModelError when the set's network is missing, damaged or of other weights, or when it has none and there is
-    no general one for this backbone.
+    Its network is the one that learned the set with this model, or else the general one. Its backbone is ``backbone``,
+    or that with what the task added to it. Raises ModelError when the set's network is missing, damaged or of other
+    weights, or when it has none and there is no general one for this backbone.
     """
     learned = supports.tasks.get(backbone.card.name)
     if learned is not None:

@@ -12,7 +12,7 @@ import logging
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ import filelock
 
 from AutoPromptSAMLib.atomic import atomic_path, storage_error
 from AutoPromptSAMLib.errors import StorageError
+from AutoPromptSAMLib.names import free_name
 from AutoPromptSAMLib.supports import archive
 from AutoPromptSAMLib.supports.errors import SupportError
 from AutoPromptSAMLib.supports.pairs import (
@@ -131,7 +132,7 @@ class SupportLibrary:
                 if pair.id in kept:
                     kept[pair.id] = replace(kept[pair.id], objects=pair.objects, read=pair.read)
                 else:
-                    kept[pair.id] = replace(pair, name=_free(pair.name, [other.name for other in kept.values()]))
+                    kept[pair.id] = replace(pair, name=_free(pair.name, kept.values()))
             given = {each.name: each for each in objects}
             new = dict.fromkeys(name for pair in pairs for name in pair.objects if name not in before.names)
             joined = (
@@ -190,7 +191,7 @@ class SupportLibrary:
             pairs = tuple(_with_object(pair, name, new.name) for pair in before.pairs)
             return replace(before, objects=objects, pairs=pairs)
 
-        return self._change(set_id, change, redraw=True)
+        return self._change(set_id, change, redrawn=None)
 
     def remove(self, set_id: str) -> None:
         """Delete a set, damaged or not."""
@@ -245,9 +246,9 @@ class SupportLibrary:
         path = self._path(content.id)
         with self._locked():
             sets = self.sets()
-            content = replace(content, name=_free(content.name, [each.name for each in sets]))
+            content = replace(content, name=_free(content.name, sets))
             try:
-                _write(path, content, {pair.id for pair in content.pairs})
+                _write(path, content, None)
             except BaseException:
                 shutil.rmtree(path, ignore_errors=True)
                 raise
@@ -257,15 +258,13 @@ class SupportLibrary:
         self,
         set_id: str,
         change: Callable[[SupportSet], SupportSet],
-        redraw: bool = False,
-        redrawn: Collection[str] = (),
+        redrawn: Collection[str] | None = (),
     ) -> SupportSet:
         path = self._path(set_id)
         with self._locked():
             before = self.get(set_id)
             after = change(before)
-            drawn = {pair.id for pair in after.pairs} if redraw else set(redrawn)
-            _write(path, after, drawn, {pair.id for pair in before.pairs})
+            _write(path, after, redrawn, {pair.id for pair in before.pairs})
             after = self.get(set_id)
             # Before another process can add the same pair again, whose file has the same name.
             for gone in {pair.id for pair in before.pairs} - {pair.id for pair in after.pairs}:
@@ -291,11 +290,11 @@ class SupportLibrary:
             lock.release()
 
 
-def _write(path: Path, content: SupportSet, redrawn: Collection[str], known: Collection[str] = ()) -> None:
+def _write(path: Path, content: SupportSet, redrawn: Collection[str] | None, known: Collection[str] = ()) -> None:
     """Bring a set's folder to ``content``; new files are removed again when the disk does not take all of them.
 
-    Pairs that are ``redrawn``, by id, get new thumbnails. A damaged pair of those that are ``known`` stays as it is:
-    it must not keep another from being removed. So do the set's own networks, which may be missing.
+    Pairs that are ``redrawn``, by id (None: all), get new thumbnails. A damaged pair of those that are ``known`` stays
+    as it is: it must not keep another from being removed. So do the set's own networks, which may be missing.
     """
     made: list[Path] = []
 
@@ -322,7 +321,7 @@ def _write(path: Path, content: SupportSet, redrawn: Collection[str], known: Col
             try:
                 if not _pair_path(path, pair.id).exists():
                     write(_pair_path(path, pair.id), pack_pair(pair))
-                if pair.id in redrawn or not _thumbnail_path(path, pair.id).exists():
+                if redrawn is None or pair.id in redrawn or not _thumbnail_path(path, pair.id).exists():
                     write(_thumbnail_path(path, pair.id), thumbnail_png(pair, colours))
             except SupportError:
                 if pair.id not in known:
@@ -354,16 +353,6 @@ def _with_object(pair: SupportPair, name: str, new: str) -> SupportPair:
     return replace(pair, objects=objects, read=renamed)
 
 
-def _free(name: str, taken: Sequence[str]) -> str:
-    """``name``, with a number when it is taken."""
-    number = 2
-    free = name
-    while free in taken:
-        ending = f" ({number})"
-        free, number = name[: MOST_LETTERS - len(ending)] + ending, number + 1
-    return free
-
-
 def _pair_path(folder: Path, id: str) -> Path:
     return folder / "pairs" / f"{id}.zip"
 
@@ -381,3 +370,7 @@ def _discard(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         logger.debug("%s could not be removed: %s", path, error)
+
+
+def _free(name: str, others: Iterable[SupportPair | SupportSet]) -> str:
+    return free_name(name, {each.name for each in others}, most=MOST_LETTERS)

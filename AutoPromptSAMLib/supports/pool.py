@@ -70,9 +70,8 @@ class SupportPool:
         by_choice: dict[tuple[int, ...], list[str]] = {}
         for name in objects:
             able = [n for n, each in enumerate(self._candidates) if name in each.objects]
-            able = [
-                n for n in able if self._candidates[n].view in (None, self.view or self._candidates[n].view)
-            ] or able
+            if self.view is not None:
+                able = [n for n in able if self._candidates[n].view in (None, self.view)] or able
             nearest = most_similar(features, [self._candidates[n].signature for n in able], MOST_SIMILAR)
             chosen = tuple(sorted(able[n] for n in nearest))
             if any(self._candidates[n].support.has(name) for n in chosen):

@@ -125,9 +125,8 @@ def pack_set(content: SupportSet, tasks: Mapping[str, str]) -> bytes:
 def unpack_set(text: bytes, id: str, pair_path: Mapping[str, Path] | Any) -> tuple[SupportSet, dict[str, str]]:
     """The set of a JSON text, without thumbnails and networks, and the SHA-256 of its networks by model.
 
-    Version 1 did not say which model its network was for: "", see ``by_model``.
-
-    ``pair_path(id)`` is where a pair lies. Damaged when the text is not what was written.
+    ``pair_path(id)`` is where a pair lies. Version 1 did not say which model its network was for: "", see
+    ``by_model``. Damaged when the text is not what was written.
     """
     try:
         whole = json.loads(text)

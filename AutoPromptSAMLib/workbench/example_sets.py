@@ -135,7 +135,7 @@ class ExampleSets:
     def free_name(self, wanted: str | Sequence[str]) -> str:
         """A name for a new set that none has yet, made of ``wanted``: a name, or those of its objects."""
         name = wanted if isinstance(wanted, str) else listed(wanted)
-        return free_name((name or "Examples")[:MOST_LETTERS], {each.name for each in self.library.sets()}, "{} {}")
+        return free_name(name or "Examples", {each.name for each in self.library.sets()}, "{} {}", most=MOST_LETTERS)
 
     @staticmethod
     def drawn(segmenter: InteractiveSegmenter) -> list[SegmentInfo]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from AutoPromptSAMLib.errors import PromptError
-from AutoPromptSAMLib.mrml.automatic import alike
+from AutoPromptSAMLib.mrml.automatic import matched
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
 from AutoPromptSAMLib.mrml.learning import Learning
 from AutoPromptSAMLib.supports import SupportLibrary
@@ -56,14 +56,12 @@ class ExamplesDesk(ExampleSets):
         self._unsure = None
 
     def next_unsure(self, segmenter: InteractiveSegmenter, shown: int, name: str = "") -> tuple[str, int, int]:
-        """Segment, axis and index of the least sure slice, of the segment called ``name`` if it is given.
+        """Segment, axis and index of the least sure slice, of the chosen set's objects or of the one called ``name``.
 
         The next one when the person still is where the last call led: on slice ``shown``. PromptError when none is
         unsure.
         """
-        ids = _ids(segmenter)
-        names = [name] if name else () if self.chosen is None else self.chosen.names
-        wanted = {ids[alike(each)] for each in names if alike(each) in ids}
+        wanted = [id for object_name, id in self._ids(segmenter).items() if name in ("", object_name)]
         rows = [(id, index) for id, index, _ in segmenter.unsure_slices() if id in wanted]
         if not rows:
             raise PromptError("No slice is unsure: prompt automatically first, or all slices are accepted already.")
@@ -110,17 +108,15 @@ class ExamplesDesk(ExampleSets):
 
     def object_rows(self, segmenter: InteractiveSegmenter | None) -> list[ObjectRow]:
         """The objects of the chosen set, and how sure the slices are that each was found on."""
-        return self._rows(segmenter, {} if segmenter is None else _ids(segmenter))
+        return self._rows(segmenter, {} if segmenter is None else self._ids(segmenter))
 
     def summary(self, segmenter: InteractiveSegmenter, axis: int) -> ExamplesSummary:
         """What the chosen set found on an image; ``axis``: of the slices that the person works along."""
         if self.chosen is None:
             return ExamplesSummary()
-        ids = _ids(segmenter)
+        ids = self._ids(segmenter)
         rows = self._rows(segmenter, ids)
-        vouched = segmenter.vouched_slices(
-            axis, [ids[alike(name)] for name in self.chosen.names if alike(name) in ids]
-        )
+        vouched = segmenter.vouched_slices(axis, list(ids.values()))
         return ExamplesSummary(
             tuple(rows),
             any(row.ran for row in rows),
@@ -129,20 +125,20 @@ class ExamplesDesk(ExampleSets):
             tuple(segmenter.accepted_slices(axis)),
         )
 
+    def _ids(self, segmenter: InteractiveSegmenter) -> dict[str, str]:
+        """The segments of the chosen set's objects, by their names."""
+        names = () if self.chosen is None else self.chosen.names
+        return matched(names, {info.id: info.name for info in segmenter.segments})
+
     def _rows(self, segmenter: InteractiveSegmenter | None, ids: Mapping[str, str]) -> list[ObjectRow]:
         objects = () if self.chosen is None else self.chosen.objects
         runs = {} if segmenter is None else {name: segmenter.propagation(id) for name, id in ids.items()}
         runs = {name: run for name, run in runs.items() if run is not None and run.automatic}
-        return [object_row(each, runs.get(alike(each.name))) for each in objects]
-
-
-def _ids(segmenter: InteractiveSegmenter) -> dict[str, str]:
-    """The first segment of each name, by what is ``alike`` of it."""
-    return {alike(info.name): info.id for info in reversed(segmenter.segments)}
+        return [object_row(each, runs.get(each.name)) for each in objects]
 
 
 def _least_sure(segmenter: InteractiveSegmenter, ids: Mapping[str, str], rows: Sequence[ObjectRow]) -> Unsure | None:
-    by_id = {ids[alike(row.name)]: row for row in rows if alike(row.name) in ids}
+    by_id = {ids[row.name]: row for row in rows if row.name in ids}
     for segment_id, index, sure in segmenter.unsure_slices():  # the least sure first
         if segment_id in by_id:
             return Unsure(by_id[segment_id].name, by_id[segment_id].colour, index, percent(sure))

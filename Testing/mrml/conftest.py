@@ -15,6 +15,7 @@ from AutoPromptSAMLib.mrml.scene import create_scene
 from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
 from AutoPromptSAMLib.mrml.volumes import volume_to_node
 
+from .person import Person, a_person
 from .reviewing import Reader
 from .segmenting import Desk, Host
 
@@ -97,6 +98,12 @@ def _voxel_count(segmentation_node: Any, segment_id: str) -> int:
 def voxel_count() -> Callable[[Any, str], int]:
     """``voxel_count(segmentation_node, segment_id)``, counted in the segment's layer."""
     return _voxel_count
+
+
+@pytest.fixture
+def person(scene: Any) -> Iterator[Person]:
+    with a_person(scene) as person:
+        yield person
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,42 +10,14 @@ import pytest
 
 from AutoPromptSAMLib.errors import ModelError, PromptError
 from AutoPromptSAMLib.geometry import Crop
-from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
+from AutoPromptSAMLib.mrml.automatic import matched
 from AutoPromptSAMLib.mrml.reports import SURE_COLORS, SURE_LEVELS, Propagation
-from AutoPromptSAMLib.supports import SupportObject, SupportPair, SupportSet
+from AutoPromptSAMLib.supports import SupportError, SupportObject, SupportPair, SupportSet
 
-from ..finds_bright import SURE, FindsBright, examples
+from ..finds_bright import SURE, examples
 from ..threshold_backbone import DARK
-from .segmenting import SLICES, Host
-
-
-class Person(Host):
-    """A host whose session finds what is bright."""
-
-    def __init__(self, scene: Any) -> None:
-        super().__init__(scene)
-        self.segmenter.close()
-        self.session.close()
-        self.session: FindsBright = FindsBright()
-        self.segmenter = InteractiveSegmenter(self.session, self.volume_node, self.segmentation_node, self.calls.put)
-        self.said = []
-        self._hear = lambda message: self.said.append(message.text)
-        self.segmenter.said.connect(self._hear)
-
-    def run(self, supports: SupportSet, *args: Any, **more: Any) -> None:
-        self.segmenter.prompt_automatically(supports, *args, **more)
-        self.settle()
-
-    def names(self) -> list[str]:
-        return [info.name for info in self.segmenter.segments]
-
-
-@pytest.fixture
-def person(scene: Any) -> Iterator[Person]:
-    person = Person(scene)
-    yield person
-    person.session.pause.set()
-    person.close()
+from .person import Person
+from .segmenting import SLICES
 
 
 def test_objects_become_segments_of_their_name_and_colour_in_one_step(person: Person) -> None:
@@ -324,6 +295,38 @@ def test_examples_in_colour_are_said_to_be_unlike_a_grey_image(person: Person) -
     pairs = (SupportPair.of("eye", red, first.masks), *supports.pairs)
     person.run(replace(supports, pairs=pairs))
     assert any("are in colour and this image is grey" in text for text in person.said)
+
+
+def test_a_stroke_across_leaves_what_was_painted_before(person: Person) -> None:
+    """Painted slices of either direction are kept by runs along it."""
+    rod = person.segmenter.add_segment("rod")
+    axial, coronal = np.zeros_like(person.truth), np.zeros_like(person.truth)
+    axial[4, 2:6, 2:6] = True
+    coronal[:, 40, 2:5] = True
+    person.paint(rod, axial)
+    person.paint(rod, coronal)
+    kept = person.segmenter.kept
+    assert (kept.painted_slices(rod, 0), kept.painted_slices(rod, 1), kept.painted_slices(rod, 2)) == ([4], [40], [])
+    person.run(examples("rod"), None, 3, 6)
+    assert np.array_equal(person.all_voxels()[rod][4], axial[4] | coronal[4])
+
+
+def test_objects_go_by_their_own_names_first() -> None:
+    segments = {"a": "Spleen", "b": "spleen", "c": "Liver ", "d": "liver"}
+    assert matched(["spleen", "liver", "aorta"], segments) == {"spleen": "b", "liver": "d"}
+    assert matched(["SPLEEN", "spleen"], segments) == {"spleen": "b", "SPLEEN": "a"}
+    assert matched(["SPLEEN", "spleen"], {"b": "spleen"}) == {"spleen": "b"}
+
+
+def test_a_damaged_example_starts_no_run(person: Person) -> None:
+    def damaged() -> Any:
+        raise SupportError("The pair is damaged; add it again.")
+
+    supports = examples("rod")
+    person.run(replace(supports, pairs=(replace(supports.pairs[0], read=damaged),)))
+    assert person.said == ["The pair is damaged; add it again."]
+    assert person.segmenter.segments == []
+    assert person.segmenter.undo_stack.n_commands() == 0
 
 
 def test_slices_across_those_that_were_vouched_for_are_not(person: Person) -> None:

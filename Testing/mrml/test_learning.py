@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,15 +11,7 @@ from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
 from AutoPromptSAMLib.supports import SupportLibrary, SupportSet
 
 from ..finds_bright import FindsBright, Learns, examples
-from .test_automatic import Person
-
-
-@pytest.fixture
-def person(scene: Any) -> Iterator[Person]:
-    person = Person(scene)
-    yield person
-    person.session.pause.set()
-    person.close()
+from .person import Person
 
 
 def test_what_was_learned_is_attached_to_the_set(person: Person, tmp_path: Path) -> None:

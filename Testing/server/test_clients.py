@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +133,14 @@ def test_learning_brings_home_what_was_learned(town: Town, tmp_path: Path, monke
             control.make_way()
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "task-x.safetensors").write_bytes(content)
-        return LearningResult(folder / "task-x.safetensors", 0.75, 2, 1.5, True)
+        return LearningResult(folder / "task-x.safetensors", 0.75, 2, 1.5, True, better=False)
 
     monkeypatch.setattr("AutoPromptSAMLib.session.local.learn_from", learn_from)
     monkeypatch.setenv("AUTOPROMPTSAM_HOME", str(tmp_path / "client"))
     session = town.open(ThresholdBackbone(), runs_folder=tmp_path / "server" / "runs").client()
-    supports, previews, told = pictures(), [], []
+    # What was learned with other models stays here, or is not here at all.
+    supports = replace(pictures(), tasks={"another": tmp_path / "nowhere.safetensors"})
+    previews, told = [], []
     job = session.learn(supports, 7.5, told.append, previews.append)
     volume, truth = rod(range(12))
     session.set_image(volume)
@@ -147,6 +150,8 @@ def test_learning_brings_home_what_was_learned(town: Town, tmp_path: Path, monke
     assert not job.done
     clicked.set()
     result = job.result(30)
+    assert got["supports"].tasks == {}
+    assert not result.better
     assert result.task.parent == tmp_path / "client" / "tasks"
     assert result.task.read_bytes() == content
     assert result.task.stem == hashlib.sha256(content).hexdigest()

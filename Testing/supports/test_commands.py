@@ -93,10 +93,12 @@ def test_two_supports_prompt_a_third_image(
     assert dice(masks["disc"][0], target.truth) > 0.9
     (about,) = json.loads(outcome.out)["objects"]
     assert about["voxels"] == masks["disc"].sum()
+    assert about["ml"] is None  # of a picture only pixels are known
     assert 0 < about["confidence"] <= 1
     assert about["confidence_by_slice"] == {"0": about["confidence"]}
     assert len(copying[0].pairs) == 2
     outcome = run("segment", target.image, "-o", output, *shown, "--objects", "disc")
+    assert " ml " not in outcome.err
     assert re.search(r"disc .*0\.\d+", outcome.err)
     assert "confidence" in outcome.err
 

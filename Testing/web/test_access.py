@@ -1,8 +1,10 @@
-"""Who may come in to the page and its web socket."""
+"""Who may come in to the page and its web socket, and where it is served."""
 
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -85,3 +87,11 @@ def test_the_page_is_told_where_its_web_socket_is_and_the_key_of_it() -> None:
             assert await answer.json() == {"sessionURL": "ws://USE_HOST/ws", "secret": "the key"}
 
     asyncio.run(run())
+
+
+def test_a_host_that_is_none_is_said_in_words() -> None:
+    command = [sys.executable, "-m", "AutoPromptSAMLib.cli", "web", "--no-browser", "--host", "no.such.host.invalid"]
+    said = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
+    assert said.returncode
+    assert "The address no.such.host.invalid" in said.stderr
+    assert "Unknown error" not in said.stderr

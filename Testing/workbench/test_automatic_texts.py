@@ -11,8 +11,8 @@ from AutoPromptSAMLib.workbench.automatic_texts import LAST, RunTexts, kept_rang
 from AutoPromptSAMLib.workbench.examples_desk import ExamplesDesk
 
 from ..finds_bright import SURE
+from ..mrml.person import Person
 from ..mrml.segmenting import Host
-from ..mrml.test_automatic import Person
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from AutoPromptSAMLib.workbench.example_rows import ObjectColour, object_row
 from AutoPromptSAMLib.workbench.examples_desk import ExamplesDesk
 
 from ..finds_bright import SURE
-from ..mrml.test_automatic import Person
+from ..mrml.person import Person
 
 
 @pytest.fixture

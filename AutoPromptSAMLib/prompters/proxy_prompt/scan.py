@@ -63,9 +63,9 @@ def selective_scan(
 
 def best_implementation(device: torch.device) -> str:
     """What "auto" means on ``device``."""
-    if device.type == "cpu" or not (_has_kernels() or _has_parallel()):
-        return "in-order"
-    return "kernels" if device.type == "cuda" and _has_kernels() else "parallel"
+    if device.type == "cuda" and _has_kernels():
+        return "kernels"
+    return "parallel" if device.type != "cpu" and _has_parallel() else "in-order"
 
 
 @cache
