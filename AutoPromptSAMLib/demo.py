@@ -36,6 +36,7 @@ def run_demo(out: Path, model: str, device: str, console: Console) -> Path:
     from AutoPromptSAMLib.mrml.markups import nodes_from_prompts
     from AutoPromptSAMLib.mrml.persistence import SceneState, save_scene, store_state
     from AutoPromptSAMLib.mrml.probe import slice_position
+    from AutoPromptSAMLib.mrml.remembered import Remembered
     from AutoPromptSAMLib.mrml.scene import create_scene
     from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
     from AutoPromptSAMLib.mrml.volumes import volume_from_node, volume_to_node
@@ -90,7 +91,7 @@ def run_demo(out: Path, model: str, device: str, console: Console) -> Path:
             )  # fmt: skip
             console.print(f"  {organ}: Dice {scores[organ]:.3f}")
         exported = session.export_prompts()
-        state = PromptFile(prompts, exported.model, exported.geometry)
+        state = Remembered(PromptFile(prompts, exported.model, exported.geometry))
         store_state(context.scene, SceneState(state, {"model": model}, volume_node, segmentation))
         save_segmentation(out / "demo.seg.nrrd", masks, volume.geometry, colors)
         save_scene(context.scene, out / "demo.mrb")

@@ -27,6 +27,7 @@ from AutoPromptSAMLib.errors import AutoPromptSAMError, GeometryError, StorageEr
 from AutoPromptSAMLib.geometry import Crop, VolumeGeometry
 from AutoPromptSAMLib.images import load_segmentation, save_segmentation
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Message
+from AutoPromptSAMLib.mrml.remembered import KeptRun
 from AutoPromptSAMLib.prompts import PromptSet
 from AutoPromptSAMLib.prompts.file import PromptFile
 from AutoPromptSAMLib.prompts.types import check_keys
@@ -53,6 +54,7 @@ class SavedSegment:
     locked: bool
     terminology: str
     ml: float
+    run: KeptRun | None = None
 
 
 class Autosave:
@@ -165,6 +167,7 @@ class Autosave:
 
     def _state(self) -> dict[str, Any]:
         segmentation = self.segmenter.segmentation_node.GetSegmentation()
+        runs = {id: run.to_json() for id, run in self.segmenter.kept_runs().items()}
         return {
             "schema": SCHEMA,
             "time": time.time(),
@@ -178,6 +181,7 @@ class Autosave:
                     **vars(row),
                     "key": self._key(row.id),
                     "terminology": segmentation.GetSegment(row.id).GetTerminology(),
+                    "run": runs.get(row.id),
                 }
                 for row in self.segmenter.segments
             ],
@@ -263,7 +267,7 @@ class Work:
             if row.ml == 0 and not objects.get(row.id) and not row.locked:
                 segmenter.remove_segment(row.id)
         segmentation = segmenter.segmentation_node.GetSegmentation()
-        active = segmenter.active_segment
+        active, runs = segmenter.active_segment, dict[str, KeptRun]()
         for saved in self.segments:
             segment_id = segmenter.add_segment(saved.name, saved.color)
             segment = segmentation.GetSegment(segment_id)
@@ -277,9 +281,12 @@ class Work:
             segmenter.set_segment_opacity(segment_id, saved.opacity)
             segmenter.set_segment_locked(segment_id, saved.locked)
             autosave.adopt(segment_id, saved.key)
+            if saved.run is not None:
+                runs[segment_id] = saved.run
             objects[segment_id] = self.prompts.objects.get(saved.id, PromptSet())
             active = segment_id if saved.id == self.active else active
         segmenter.session.replay(PromptFile(objects, None, self.prompts.geometry))
+        segmenter.restore_runs({**segmenter.kept_runs(), **runs}, self.geometry)
         segmenter.active_segment = active
         segmenter.undo_stack.clear()
         for what in ("segments", "prompts", "history"):
@@ -355,7 +362,9 @@ def _segment(row: Mapping[str, Any]) -> SavedSegment:
         raise ValueError(row)
     red, green, blue = (float(part) for part in row["color"])
     numbers = {"opacity": float(row["opacity"]), "ml": float(row["ml"])}
-    return SavedSegment(**{**row, **texts, **numbers, "color": (red, green, blue)})
+    run = row.get("run")  # work of versions before this one has none
+    run = None if run is None else KeptRun.from_json(run)
+    return SavedSegment(**{**row, **texts, **numbers, "color": (red, green, blue), "run": run})
 
 
 def _locked(folder: Path) -> FileLock | None:

@@ -106,11 +106,11 @@ class _Fill(UndoCommand):
 
 def _export_scene(segmenter: InteractiveSegmenter, path: Path, settings: dict[str, Any]) -> None:
     scene = segmenter.volume_node.GetScene()
-    prompts = segmenter.session.export_prompts()
-    there = {row.id for row in segmenter.segments}
+    remembered, there = segmenter.remembered(), {row.id for row in segmenter.segments}
+    prompts = remembered.prompts
     prompts.objects = {id: given for id, given in prompts.objects.items() if id in there}
     nodes = segmenter.volume_node, segmenter.segmentation_node
-    store_state(scene, SceneState(prompts, settings, *nodes, segmenter.painted()))
+    store_state(scene, SceneState(remembered, settings, *nodes))
     save_scene(scene, path)
 
 

@@ -10,6 +10,7 @@ from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, PromptError
 from AutoPromptSAMLib.geometry import Crop
 from AutoPromptSAMLib.loops.job import Job
 from AutoPromptSAMLib.mrml import segment_list
+from AutoPromptSAMLib.mrml.remembered import Remembered
 from AutoPromptSAMLib.mrml.reports import Message, Propagation, Status
 from AutoPromptSAMLib.mrml.review import Reviewing
 from AutoPromptSAMLib.mrml.segment_list import SegmentInfo
@@ -70,24 +71,27 @@ class InteractiveSegmenter(Reviewing):
 
     # -- another segmenter on the same segmentation -------------------------------------------------------------------
 
-    def painted(self) -> PromptFile:
-        """What others painted and no run or prompt took up yet: by segment id, the voxels that changed, as a mask."""
+    def remembered(self) -> Remembered:
+        """All that another segmenter needs to go on where this one is."""
         geometry, hand = self.volume.geometry, self.kept.by_hand
         masks = {id: MaskPrompt(crop, geometry) for id, crop in hand.items() if not crop.is_empty}
-        return PromptFile({id: PromptSet([mask]) for id, mask in masks.items()}, None, geometry)
+        painted = PromptFile({id: PromptSet([mask]) for id, mask in masks.items()}, None, geometry)
+        return Remembered(self.session.export_prompts(), painted, self.kept_runs())
 
-    def restore(self, prompts: PromptFile, painted: PromptFile | None = None) -> None:
-        """Take over prompts, and what counts as ``painted``, by segment id; voxels stay as they are.
+    def restore(self, remembered: Remembered) -> None:
+        """Take over what another segmenter left; voxels stay as they are.
 
         Raises as ``Session.replay``; all is as it was then.
         """
+        painted, before = remembered.painted, remembered.prompts.geometry
         hand = {} if painted is None else prompts_on(painted, self.volume.geometry)
-        self.session.replay(prompts)
+        self.session.replay(remembered.prompts)
         known = [(id, mask) for id, masks in hand.items() for mask in masks if id in self.kept.known]
         self.kept.by_hand = {}
         for id, mask in known:
             if isinstance(mask, MaskPrompt):
                 self.kept.take_over(id, mask.crop)
+        self.restore_runs(remembered.runs, before)
         self.changed("prompts")
 
     # -- files --------------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from vtkmodules.vtkCommonCore import vtkOutputWindow, vtkStringOutputWindow
 
 from AutoPromptSAMLib.atomic import storage_error
 from AutoPromptSAMLib.errors import PromptError, StorageError
+from AutoPromptSAMLib.mrml.remembered import KeptRun, Remembered
 from AutoPromptSAMLib.prompts.file import PromptFile
 from AutoPromptSAMLib.prompts.types import check_keys
 
@@ -31,23 +32,22 @@ log = logging.getLogger(__name__)
 SCHEMA = "autopromptsam-scene/1"
 ATTRIBUTE = "AutoPromptSAM.schema"
 VOLUME, SEGMENTATION = "AutoPromptSAM.volume", "AutoPromptSAM.segmentation"
-PAINTED = "AutoPromptSAM.painted"  # beside the settings, which versions before this one read as they are
+# Beside the settings, which versions before these read as they are.
+PAINTED, RUNS = "AutoPromptSAM.painted", "AutoPromptSAM.runs"
 
 
 @dataclass
 class SceneState:
     """What the scene remembers about one segmentation.
 
-    ``prompts``: those of its segments, by segment id. ``settings``: anything that JSON can hold. The nodes are None
-    once they were removed from the scene. ``painted``: what counts as painted (``InteractiveSegmenter.painted``).
-    ``damage``: a sentence where prompts, settings and what was painted could not be read; they are empty then.
+    ``settings``: anything that JSON can hold. The nodes are None once they were removed from the scene. ``damage``: a
+    sentence where what is remembered and the settings could not be read; they are empty then.
     """
 
-    prompts: PromptFile
+    remembered: Remembered
     settings: dict[str, Any] = field(default_factory=dict)
     volume_node: slicer.vtkMRMLVolumeNode | None = None
     segmentation_node: slicer.vtkMRMLSegmentationNode | None = None
-    painted: PromptFile | None = None
     damage: str | None = None
 
 
@@ -61,10 +61,12 @@ def store_state(scene: slicer.vtkMRMLScene, state: SceneState) -> slicer.vtkMRML
         node.SetHideFromEditors(True)
     for role, target in ((VOLUME, state.volume_node), (SEGMENTATION, state.segmentation_node)):
         node.SetNodeReferenceID(role, None if target is None else target.GetID())
-    settings = dict(state.settings)
-    if state.painted is not None and state.painted.objects:
-        settings[PAINTED] = state.painted.to_json()
-    data = {"schema": SCHEMA, "prompts": state.prompts.to_json(), "settings": settings}
+    settings, of = dict(state.settings), state.remembered
+    if of.painted is not None and of.painted.objects:
+        settings[PAINTED] = of.painted.to_json()
+    if of.runs:
+        settings[RUNS] = {id: run.to_json() for id, run in of.runs.items()}
+    data = {"schema": SCHEMA, "prompts": of.prompts.to_json(), "settings": settings}
     node.SetText(json.dumps(data, allow_nan=False))
     return node
 
@@ -177,13 +179,16 @@ def _read(node: slicer.vtkMRMLTextNode) -> SceneState:
             raise PromptError('its "settings" must be an object')
         prompts = PromptFile.from_json(data["prompts"])
         settings = dict(data["settings"])
-        painted = settings.pop(PAINTED, None)
+        painted, runs = settings.pop(PAINTED, None), settings.pop(RUNS, {})
         painted = None if painted is None else PromptFile.from_json(painted)
+        if not isinstance(runs, dict):
+            raise PromptError("its runs must be an object")
+        runs = {id: KeptRun.from_json(run) for id, run in runs.items()}
     except (ValueError, RecursionError, PromptError) as error:
         detail = str(error).rstrip(".") if isinstance(error, PromptError) else "it is not JSON"
         said = (
             f'The prompts that the scene keeps in "{node.GetName()}" cannot be read ({detail}); image and segments '
             "are there without them."
         )
-        return SceneState(PromptFile({}), {}, *nodes, damage=said)
-    return SceneState(prompts, settings, *nodes, painted)
+        return SceneState(Remembered(), {}, *nodes, said)
+    return SceneState(Remembered(prompts, painted, runs), settings, *nodes)

@@ -12,26 +12,24 @@ import slicer
 
 from AutoPromptSAMLib.errors import AutoPromptSAMError, ImageError
 from AutoPromptSAMLib.mrml.persistence import ATTRIBUTE, open_scene, restore_states
+from AutoPromptSAMLib.mrml.remembered import Remembered
 from AutoPromptSAMLib.mrml.segments import create_segmentation
 from AutoPromptSAMLib.mrml.volumes import geometry_from_node
-from AutoPromptSAMLib.prompts.file import PromptFile
 
 DATA = ("vtkMRMLDisplayableNode", "vtkMRMLTextNode")  # no views, and nothing that there is only one of
 
 
 @dataclass(frozen=True)
 class OpenedScene:
-    """What a scene file brought: an image and its segmentation, ``others``, and ``prompts`` by segment id.
+    """What a scene file brought: an image and its segmentation, ``others``, and what is remembered of them.
 
-    ``painted``: what counts as painted (``InteractiveSegmenter.painted``). ``damage``: a sentence where prompts could
-    not be read.
+    ``damage``: a sentence where prompts could not be read.
     """
 
     volume_node: slicer.vtkMRMLVolumeNode
     segmentation_node: slicer.vtkMRMLSegmentationNode
     others: Sequence[slicer.vtkMRMLNode]
-    prompts: PromptFile | None
-    painted: PromptFile | None = None
+    remembered: Remembered | None
     damage: str | None = None
 
 
@@ -66,7 +64,7 @@ def read_scene(scene: slicer.vtkMRMLScene, path: str | os.PathLike[str]) -> Open
     others = [node for node in new if node.GetScene() is not None and node not in (volume, segmentation)]
     if state is None:
         return OpenedScene(volume, segmentation, others, None)
-    return OpenedScene(volume, segmentation, others, state.prompts, state.painted, state.damage)
+    return OpenedScene(volume, segmentation, others, state.remembered, state.damage)
 
 
 def _first(nodes: Iterable[Any], kind: str) -> Any:

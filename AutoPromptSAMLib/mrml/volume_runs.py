@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import slicer
 
 from AutoPromptSAMLib.errors import PromptError
-from AutoPromptSAMLib.geometry import Crop
+from AutoPromptSAMLib.geometry import Crop, VolumeGeometry
 from AutoPromptSAMLib.loops.job import Job, Progress
+from AutoPromptSAMLib.mrml.remembered import KeptRun
 from AutoPromptSAMLib.mrml.reports import Message, Propagation, Status
 from AutoPromptSAMLib.mrml.segments import slice_region
 from AutoPromptSAMLib.mrml.slice_prompting import SlicePrompting
@@ -52,6 +53,17 @@ class VolumeRuns(SlicePrompting):
     def propagation(self, segment_id: str | None = None) -> Propagation | None:
         """The last run of a segment, default the active one."""
         return self._runs.get(segment_id or self._active or "")
+
+    def kept_runs(self) -> dict[str, KeptRun]:
+        """The last run of each segment, to be kept with its voxels."""
+        return {id: KeptRun.of(run, self.kept.known[id]) for id, run in self._runs.items() if id in self.kept.known}
+
+    def restore_runs(self, runs: Mapping[str, KeptRun], before: VolumeGeometry | None) -> None:
+        """Take over what is known of the slices that are as they were kept; ``before``: the grid of the image then."""
+        known, now = self.kept.known, self.volume.geometry
+        found = {id: kept.on(known[id], before, now) for id, kept in runs.items() if id in known}
+        self._runs = {id: run for id, run in found.items() if run is not None}
+        self.changed("propagation")
 
     def _own_slices(self, segment_id: str, axis: int) -> set[int]:
         """Slices along ``axis`` that a person prompted or painted since the run began: it leaves them as they are."""

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.backbones import Backbone
     from AutoPromptSAMLib.geometry import Volume
     from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter, Message
-    from AutoPromptSAMLib.prompts.file import PromptFile
+    from AutoPromptSAMLib.mrml.remembered import Remembered
 
 log = logging.getLogger(__name__)
 UPLOAD_LIMIT = 8 << 30  # bytes: a choice, above every CT
@@ -75,8 +75,7 @@ class WebApp:
         self._connection: Connection | None = None  # once there are an image and a model
         self._nodes: tuple[Any, Any] | None = None  # of the image and its segmentation
         self._others: Sequence[Any] = ()  # nodes that came with them in a scene
-        self._prompts: PromptFile | None = None  # of a scene or the model before, for the segmenter to come
-        self._painted: PromptFile | None = None  # what counts as painted there
+        self._remembered: Remembered | None = None  # of a scene or the model before, for the segmenter to come
         self._source: str | None = None  # where the image came from
         self._tasks: set[asyncio.Task[Any]] = set()
         self.state.update({**INITIAL, **shortcut_state()})
@@ -189,11 +188,10 @@ class WebApp:
         node: Any,
         segmentation: Any,
         others: Sequence[Any] = (),
-        prompts: PromptFile | None = None,
-        painted: PromptFile | None = None,
+        remembered: Remembered | None = None,
     ) -> None:
-        """Show a volume node and its segmentation; ``others`` go with them. ``prompts``, ``painted``: by segment."""
-        self._nodes, self._others, self._prompts, self._painted = (node, segmentation), others, prompts, painted
+        """Show a volume node and its segmentation; ``others`` go with them."""
+        self._nodes, self._others, self._remembered = (node, segmentation), others, remembered
         self.slicer_app.segmentation_editor.set_active_segmentation(segmentation, node)
         geometry = geometry_from_node(node)
         about = image_text(geometry, has_size(node))
@@ -210,7 +208,7 @@ class WebApp:
         if self._nodes is not None:
             active = None if before is None else before.active_segment
             if before is not None:
-                self._prompts, self._painted = before.session.export_prompts(), before.painted()
+                self._remembered = before.remembered()
             self._disconnect()
             self._connect()
             if self.segmenter is not None and active is not None:
@@ -230,9 +228,9 @@ class WebApp:
             self.pass_on,
             self.slicer_app.segmentation_editor.editor_logic,
         )
-        if self._prompts is not None:
-            self.guarded(self._connection.segmenter.restore)(self._prompts, self._painted)
-            self._prompts = self._painted = None
+        if self._remembered is not None:
+            self.guarded(self._connection.segmenter.restore)(self._remembered)
+            self._remembered = None
         self.state.tools_ready = True
         for panel in self.panels:
             panel.connected(self._connection.segmenter)

@@ -180,7 +180,7 @@ class Opening(Panel):
         self.app.need_rest("open a scene")
         found = read_scene(self.app.slicer_app.scene, path)  # what is open stays open until there is something to show
         self.app.close_image(None)
-        self.app.show_nodes(found.volume_node, found.segmentation_node, found.others, found.prompts, found.painted)
+        self.app.show_nodes(found.volume_node, found.segmentation_node, found.others, found.remembered)
         if found.damage is not None:
             self.app.say(found.damage, "warning")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from AutoPromptSAMLib.geometry.lattice import same_voxels
@@ -13,7 +14,7 @@ from AutoPromptSAMLib.prompts.moving import moved_with_image
 
 
 class ScenePrompts:
-    """The prompts of a segmenter, and what was painted, in its scene: saving and the next segmenter find them there.
+    """What a segmenter remembers, in its scene: saving and the next segmenter find them there.
 
     They are kept where the image was when they were made, and moved when they are brought back. So an image that goes
     somewhere else and comes back has them as they were, whatever could not be done with it meanwhile.
@@ -32,18 +33,18 @@ class ScenePrompts:
         node = self.segmenter.segmentation_node
         state = restore_state(node.GetScene(), node)
         if state is not None:
-            painted = None if state.painted is None else self._here(state, state.painted)
-            self.segmenter.restore(self._here(state, state.prompts), painted)
+            of = state.remembered
+            painted = None if of.painted is None else self._here(state, of.painted)
+            self.segmenter.restore(replace(of, prompts=self._here(state, of.prompts), painted=painted))
         self._is_lost = False
 
     def keep(self) -> None:
         """Put the prompts into the scene, if it is still there."""
         segmenter = self.segmenter
-        scene, prompts = segmenter.segmentation_node.GetScene(), segmenter.session.export_prompts()
-        if scene is None or (self._is_lost and not any(prompts.objects.values())):
+        scene, remembered = segmenter.segmentation_node.GetScene(), segmenter.remembered()
+        if scene is None or (self._is_lost and not any(remembered.prompts.objects.values())):
             return
-        nodes = segmenter.volume_node, segmenter.segmentation_node
-        store_state(scene, SceneState(prompts, {}, *nodes, segmenter.painted()))
+        store_state(scene, SceneState(remembered, {}, segmenter.volume_node, segmenter.segmentation_node))
 
     def _here(self, state: SceneState, file: PromptFile) -> PromptFile:
         """Prompts where their image is now; those of another image stay where they are."""

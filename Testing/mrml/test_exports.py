@@ -163,7 +163,7 @@ def test_scene(desk: Desk, tmp_path: Path) -> None:
         open_scene(other.scene, path)
         (state,) = restore_states(other.scene)
         assert state.settings == {"model": "threshold"}
-        prompts = state.prompts.objects
+        prompts = state.remembered.prompts.objects
         assert {id: given.to_json() for id, given in prompts.items()} == {
             id: given.to_json() for id, given in desk.session.objects.items()
         }

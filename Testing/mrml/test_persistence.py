@@ -23,6 +23,8 @@ from AutoPromptSAMLib.mrml.persistence import (
     save_scene,
     store_state,
 )
+from AutoPromptSAMLib.mrml.remembered import KeptRun, Remembered
+from AutoPromptSAMLib.mrml.reports import Propagation
 from AutoPromptSAMLib.mrml.scene import create_scene
 from AutoPromptSAMLib.mrml.segments import SegmentWriter, create_segmentation
 from AutoPromptSAMLib.mrml.volumes import geometry_from_node, volume_from_node
@@ -52,7 +54,10 @@ def painted_state(writer: SegmentWriter) -> SceneState:
             ]
         )
     model = {"name": "lite-medsam", "sha256": "ab" * 32}
-    return SceneState(PromptFile(objects, model, geometry), SETTINGS, writer.volume_node, writer.segmentation_node)
+    masks = {id: writer.read(id) for id in objects}
+    runs = {id: KeptRun.of(Propagation(0, {2: 0.9, 3: 0.25}, [2], False, True), mask) for id, mask in masks.items()}
+    remembered = Remembered(PromptFile(objects, model, geometry), None, runs)
+    return SceneState(remembered, SETTINGS, writer.volume_node, writer.segmentation_node)
 
 
 def same_prompts(one: PromptFile, other: PromptFile) -> bool:
@@ -65,11 +70,12 @@ def test_state_in_the_same_scene_is_replaced_not_doubled(scene: Any, writer: Seg
     state.settings = {"model": "mobile-sam"}
     assert store_state(scene, state) is node
     (back,) = restore_states(scene)
-    assert same_prompts(back.prompts, state.prompts)
+    assert same_prompts(back.remembered.prompts, state.remembered.prompts)
+    assert back.remembered.runs == state.remembered.runs
     assert back.settings == {"model": "mobile-sam"}
     assert back.volume_node is writer.volume_node
     other = create_segmentation(writer.volume_node, "second reader")
-    store_state(scene, SceneState(PromptFile({}), {}, writer.volume_node, other))
+    store_state(scene, SceneState(Remembered(), {}, writer.volume_node, other))
     assert [s.segmentation_node for s in restore_states(scene)] == [writer.segmentation_node, other]
 
 
@@ -102,11 +108,11 @@ def test_everything_comes_back_from_a_file(
     parent[:3, 3] = [10.5, 0, -3]
     put_under(writer.volume_node, parent)
     writer.segmentation_node.SetAndObserveTransformNodeID(writer.volume_node.GetTransformNodeID())
-    markups = nodes_from_prompts(scene, next(iter(state.prompts.objects.values())), "prompt é")
+    markups = nodes_from_prompts(scene, next(iter(state.remembered.prompts.objects.values())), "prompt é")
     shown = prompts_of(markups)
     store_state(scene, state)
     geometry, voxels = geometry_from_node(writer.volume_node), volume_from_node(writer.volume_node).array
-    masks = {segment_id: writer.read(segment_id) for segment_id in state.prompts.objects}
+    masks = {segment_id: writer.read(segment_id) for segment_id in state.remembered.prompts.objects}
     path = tmp_path / "Fall ß 1.mrb"
     save_scene(scene, path)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
@@ -114,9 +120,9 @@ def test_everything_comes_back_from_a_file(
     with create_scene() as fresh:
         open_scene(fresh.scene, path)
         (back,) = restore_states(fresh.scene)
-        assert same_prompts(back.prompts, state.prompts)
+        assert same_prompts(back.remembered.prompts, state.remembered.prompts)
         assert back.settings == SETTINGS
-        assert back.prompts.model == state.prompts.model
+        assert back.remembered.prompts.model == state.remembered.prompts.model
         assert back.volume_node.GetScene() is fresh.scene
         assert back.segmentation_node.GetScene() is fresh.scene
         # Slicer turns left-handed volumes right-handed when it loads them: the same voxels at the same places.
@@ -158,7 +164,7 @@ def test_opening_into_a_scene_that_has_a_state_already(scene: Any, writer: Segme
     assert one.segmentation_node is writer.segmentation_node
     assert other.segmentation_node is not writer.segmentation_node
     assert other.volume_node is not writer.volume_node
-    assert same_prompts(one.prompts, other.prompts)
+    assert same_prompts(one.remembered.prompts, other.remembered.prompts)
     open_scene(scene, tmp_path / "case.mrb")
     assert len(restore_states(scene)) == 1
 
@@ -193,6 +199,11 @@ def test_text_stays_in_the_scene_file(scene: Any, writer: SegmentWriter) -> None
         lambda text: text.replace('"settings": {', '"other": {'),
         lambda text: json.dumps(json.loads(text) | {"settings": []}),
         lambda text: text.replace('"positive": false', '"positive": 3'),
+        lambda text: text.replace("0.25", "1.25"),
+        lambda text: text.replace("0.25", "NaN"),
+        lambda text: text.replace('"seeds": [2]', '"seeds": "2"'),
+        lambda text: text.replace('"complete": false, ', ""),
+        lambda text: text.replace('"AutoPromptSAM.runs": {', '"AutoPromptSAM.runs": [], "others": {'),
         lambda text: "[]",
     ],
 )
@@ -206,7 +217,7 @@ def test_damaged_text_is_one_sentence(scene: Any, writer: SegmentWriter, damage:
     (state,) = restore_states(scene)
     assert state.damage is not None
     assert state.segmentation_node is writer.segmentation_node
-    assert not state.prompts.objects
+    assert not state.remembered.prompts.objects
 
 
 def test_other_text_nodes_are_left_alone(scene: Any) -> None:

@@ -49,8 +49,8 @@ def test_image_segments_and_prompts(desk: Desk, written: Path) -> None:
         assert found.volume_node is not other
         assert np.array_equal(volume_from_node(found.volume_node).array, desk.volume.array)
         assert found.segmentation_node.GetSegmentation().GetNthSegment(0).GetName() == "liver"
-        assert found.prompts is not None
-        (prompts,) = found.prompts.objects.values()
+        assert found.remembered is not None
+        (prompts,) = found.remembered.prompts.objects.values()
         assert PromptSet(prompts).to_json() == PromptSet(desk.segmenter.prompts()).to_json()
         assert restore_states(context.scene) == []  # they were handed over
         assert context.scene.GetNumberOfNodesByClass("vtkMRMLMarkupsNode") == 0  # and are shown in another way
@@ -63,7 +63,7 @@ def test_a_scene_of_somebody_else_keeps_its_markups_and_gets_a_segmentation(scen
     save_scene(scene, tmp_path / "case.mrb")
     with create_scene() as context:
         found = read_scene(context.scene, tmp_path / "case.mrb")
-        assert found.prompts is None
+        assert found.remembered is None
         assert [node.GetName() for node in found.others] == ["Landmark"]
         assert found.segmentation_node.GetSegmentation().GetNumberOfSegments() == 0
         assert found.segmentation_node.GetScene() is context.scene
@@ -94,8 +94,8 @@ def test_damaged_prompts_cost_no_image_and_no_segments(scene: Any, desk: Desk, w
         assert found.segmentation_node.GetSegmentation().GetNthSegment(0).GetName() == "liver"
         assert found.damage is not None
         assert "cannot be read" in found.damage
-        assert found.prompts is not None
-        assert not found.prompts.objects
+        assert found.remembered is not None
+        assert not found.remembered.prompts.objects
 
 
 def test_the_prompts_of_what_is_open_stay(scene: Any, writer: SegmentWriter, written: Path) -> None:
@@ -126,11 +126,11 @@ def test_what_was_painted_counts_as_painted_in_the_scene_that_is_opened_again(de
     export(desk.segmenter, tmp_path / "case.mrb")
     with create_scene() as context:
         found = read_scene(context.scene, tmp_path / "case.mrb")
-        assert found.prompts is not None
+        assert found.remembered is not None
         session = LocalSession(ThresholdBackbone())
         segmenter = InteractiveSegmenter(session, found.volume_node, found.segmentation_node, desk.calls.put)
         assert segmenter.kept.by_hand == {}
-        segmenter.restore(found.prompts, found.painted)
+        segmenter.restore(found.remembered)
         assert len(segmenter.kept.painted_slices(segment_id, 0)) == 2
         there, hand = segmenter.kept.known[segment_id], segmenter.kept.by_hand[segment_id]
         assert there.symmetric_difference(hand).is_empty  # also where Slicer turned the image around

@@ -57,12 +57,12 @@ def test_prompts_are_restored_and_shown_and_let_go(scene: Any, host: Host) -> No
     host.segmenter.add_segment("rod")
     host.segmenter.add_prompt(host.box(4))
     host.settle()
-    prompts, voxels = host.segmenter.session.export_prompts(), host.all_voxels()
+    remembered, voxels = host.segmenter.remembered(), host.all_voxels()
     told = Told()
     connection = told.connect(host)
     shown = lambda: scene.GetNumberOfNodesByClass("vtkMRMLMarkupsROINode")  # noqa: E731
     assert shown() == 0
-    connection.segmenter.restore(prompts)
+    connection.segmenter.restore(remembered)
     assert [prompt.id for prompt in connection.segmenter.prompts()] == [p.id for p in host.segmenter.prompts()]
     assert shown() == 1
     connection.segmenter.changed("history")

@@ -9,6 +9,7 @@ import slicer
 from AutoPromptSAMLib.errors import GeometryError, PromptError
 from AutoPromptSAMLib.mrml.persistence import ATTRIBUTE, SceneState, restore_state, restore_states, store_state
 from AutoPromptSAMLib.mrml.planes import show_index
+from AutoPromptSAMLib.mrml.remembered import Remembered
 from AutoPromptSAMLib.mrml.segments import create_segmentation
 from AutoPromptSAMLib.prompts.file import PromptFile
 from AutoPromptSAMLib.workbench.scene_prompts import ScenePrompts, image_change
@@ -48,7 +49,7 @@ def test_the_scene_gives_back_what_it_was_told_to_keep(prompted: Host) -> None:
     kept.keep()  # in place of the others
     state = stored(prompted)
     assert state is not None
-    assert not any(state.prompts.objects.values())
+    assert not any(state.remembered.prompts.objects.values())
 
 
 def test_nothing_is_kept_without_a_scene(prompted: Host) -> None:
@@ -66,14 +67,15 @@ def test_prompts_that_cannot_be_brought_back_stay_in_the_scene(prompted: Host) -
     file = segmenter.session.export_prompts()
     elsewhere = segmenter.volume.geometry.transformed(np.diag([1.0, 1.0, 2.0, 1.0]))
     nodes = None, segmenter.segmentation_node  # of another image
-    store_state(segmenter.volume_node.GetScene(), SceneState(PromptFile(file.objects, None, elsewhere), {}, *nodes))
+    remembered = Remembered(PromptFile(file.objects, None, elsewhere))
+    store_state(segmenter.volume_node.GetScene(), SceneState(remembered, {}, *nodes))
     segmenter.clear_prompts()
     with pytest.raises(GeometryError, match="load the image they belong to"):
         kept.restore()
     kept.keep()
     state = stored(prompted)
     assert state is not None
-    assert any(state.prompts.objects.values())
+    assert any(state.remembered.prompts.objects.values())
     segmenter.add_prompt(prompted.box(5))
     prompted.settle()
     kept.keep()  # a person goes on without them
@@ -85,7 +87,7 @@ def test_prompts_that_cannot_be_brought_back_stay_in_the_scene(prompted: Host) -
 def test_a_damaged_text_of_another_segmentation_is_no_matter(prompted: Host) -> None:
     kept, scene = ScenePrompts(prompted.segmenter), prompted.segmentation_node.GetScene()
     other = create_segmentation(prompted.volume_node)
-    store_state(scene, SceneState(PromptFile({}), {}, prompted.volume_node, other)).SetText("torn")
+    store_state(scene, SceneState(Remembered(), {}, prompted.volume_node, other)).SetText("torn")
     kept.keep()
     prompts = prompted.segmenter.prompts()
     prompted.segmenter.clear_prompts()
