@@ -104,7 +104,7 @@ class AutomaticPanel(Panel):
         if self.desk.page.review.leads:
             self.desk.page.review.accept()
         else:
-            self.desk.need_segmenter().accept_slice(self.axis, self.desk.views.shown_index(self.axis))
+            self.desk.need_segmenter().examples.accept(self.axis, self.desk.views.shown_index(self.axis))
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class AutomaticPanel(Panel):
 
     def stop_learning(self) -> None:
         """End learning; the best so far is kept."""
-        self.desk.need_segmenter().cancel_learning()
+        self.desk.need_segmenter().learner.cancel()
 
     def _show_learning(self, learning: Any) -> None:
         ui = self.ui
@@ -172,7 +172,7 @@ class AutomaticPanel(Panel):
         if what == "status":
             self._enable_runs()
         if what == "learning":
-            self._show_learning(segmenter.learning)
+            self._show_learning(segmenter.learner.learning)
 
     def _turn_to_prompts(self) -> None:
         """Slices that the prompts of the active segment lie across are the ones to go through."""

@@ -61,7 +61,7 @@ class ReviewPanel(Panel):
 
     def carry(self) -> None:
         """Find the neighbours of corrected slices anew."""
-        self.desk.need_segmenter().carry_corrections()
+        self.desk.need_segmenter().mending.carry()
 
     def toggle_overlay(self) -> None:
         """Show or hide the uncertainty over the image."""
@@ -76,12 +76,12 @@ class ReviewPanel(Panel):
     def refine(self) -> None:
         """Let prompts mend themselves on the slices of the range."""
         self.leads = True
-        self._need().refine(*self.desk.page.automatic.range, self._axis)
+        self._need().mending.refine(*self.desk.page.automatic.range, self._axis)
 
     def refine_one(self) -> None:
         """Let the prompts of the shown slice mend themselves."""
         self.leads = True
-        self._need().refine(self._index, self._index, self._axis)
+        self._need().mending.refine(self._index, self._index, self._axis)
 
     def step(self, by: int) -> None:
         """Put the step after (1) or before (-1) the shown one there."""
@@ -92,7 +92,7 @@ class ReviewPanel(Panel):
         from AutoPromptSAMLib.images.writer import write_voxels
 
         segmenter = self.desk.need_segmenter()
-        values, geometry = segmenter.uncertainty_values(), segmenter.volume.geometry
+        values, geometry = segmenter.looks.display.values(), segmenter.volume.geometry
         filters = _("Images") + " (*.nrrd *.nii.gz)"
         path = qt.QFileDialog.getSaveFileName(self.widget, _("Save the uncertainty"), "uncertainty.nrrd", filters)
         if path:
@@ -126,8 +126,8 @@ class ReviewPanel(Panel):
         parameters, segmenter = self.desk.parameters, self.segmenter
         if segmenter is None or parameters is None or self._suggestions is None:
             return
-        segmenter.set_uncertainty_shown(parameters.uncertaintyShown, parameters.uncertaintyOpacity / 100)
-        segmenter.set_uncertain_surface_shown(parameters.uncertaintyOnSurface)
+        segmenter.looks.display.show(parameters.uncertaintyShown, parameters.uncertaintyOpacity / 100)
+        segmenter.looks.display.show_on_surface(parameters.uncertaintyOnSurface)
         if parameters.uncertaintyOnSurface and not parameters.showIn3D:
             parameters.showIn3D = True
         self._suggestions.set_visible(parameters.suggestionsShown)

@@ -95,7 +95,7 @@ class StatusPanel(Panel):
         if self.segmenter is not None:
             from AutoPromptSAMLib.workbench.status_line import learning_line
 
-            status, learning = self.segmenter.status, self.segmenter.learning
+            status, learning = self.segmenter.status, self.segmenter.learner.learning
             return learning_line(learning) if learning is not None and status.phase == "ready" else status.text
         if not self.desk.ready:
             return _("Press Install below: some Python packages are missing.")

@@ -216,7 +216,7 @@ class SupportsPanel(Panel):
         """How sure each object is; a set may have learned something."""
         if what == "propagation":
             self._show_objects()
-        if what == "learning" and self.desk.need_segmenter().learning is None:
+        if what == "learning" and self.desk.need_segmenter().learner.learning is None:
             self.list()
         if what in ("segments", "active"):
             self._enable()

@@ -33,23 +33,25 @@ class Learning:
     name: str = ""
 
 
-class TaskLearning(VolumeRuns):
-    """The one task that is being learned; no run goes through the volume meanwhile."""
+class Learner:
+    """Learns one set at a time for a segmenter; no run goes through the volume meanwhile. ``changed``: "learning"."""
 
-    learning: Learning | None = None
-    _learning_job: Job[Any] | None = None
+    def __init__(self, segmenter: VolumeRuns) -> None:
+        self.segmenter = segmenter
+        self.learning: Learning | None = None
+        self._job: Job[Any] | None = None
 
-    def close(self) -> None:
-        """Cancel what runs and let go of the scene; the session stays open."""
-        self.cancel_learning()
-        super().close()
+    @property
+    def is_learning(self) -> bool:
+        """Whether something is being learned, or just ending."""
+        return self._job is not None
 
     def learn(self, supports: SupportSet, library: SupportLibrary, minutes: float = 15.0) -> None:
         """Learn a set's objects for up to so many minutes, and attach what was learned to the set.
 
         Closing ends it too, and also keeps the best so far.
         """
-        if not self._is_free():
+        if not self.segmenter.is_free():
             return
 
         def ended(job: Job[Any]) -> None:
@@ -65,61 +67,57 @@ class TaskLearning(VolumeRuns):
                     problem = error
                 except OSError as error:
                     logger.debug("%s stays: %s", result.task, error)
-            self._call(lambda: self._learned(job, supports.name, problem))
+            self.segmenter.call(lambda: self._learned(job, supports.name, problem))
 
-        with self._saying():
-            self._learning_job = self.session.learn(
+        with self.segmenter.saying():
+            self._job = self.segmenter.session.learn(
                 supports,
                 minutes=minutes,
-                on_progress=self._later(self._on_learning),
-                on_preview=self._later(self._on_preview),
+                on_progress=self.segmenter.later(self._on_learning),
+                on_preview=self.segmenter.later(self._on_preview),
                 on_done=ended,
             )
             self.learning = Learning(supports.id, name=supports.name)
-            self.changed("learning")
+            self.segmenter.changed("learning")
 
-    def cancel_learning(self) -> None:
+    def cancel(self) -> None:
         """End learning; the best so far is kept."""
-        if self._learning_job is not None:
-            self._learning_job.cancel()
+        if self._job is not None:
+            self._job.cancel()
             if self.learning is not None:
                 self.learning = replace(self.learning, text="Stopping after this step")
-                self.changed("learning")
+                self.segmenter.changed("learning")
 
-    def _is_free(self) -> bool:
-        """Whether a run may start; says what is in its way, unless it is a run."""
-        if self._learning_job is not None:
-            self.said(Message("Learning is going on; wait for its end or cancel it, which keeps the best so far."))
-        return self._learning_job is None and self._propagating is None
+    # -- inside -------------------------------------------------------------------------------------------------------
 
     def _on_learning(self, progress: Progress) -> None:
         if self.learning is not None:
             self.learning = replace(self.learning, text=progress.text, done=progress.done, total=progress.total)
-            self.changed("learning")
+            self.segmenter.changed("learning")
 
     def _on_preview(self, preview: Preview) -> None:
         if self.learning is not None:
             self.learning = replace(self.learning, preview=preview.picture())
-            self.changed("learning")
+            self.segmenter.changed("learning")
 
     def _learned(self, job: Job[Any], name: str, problem: AutoPromptSAMError | None) -> None:
-        self._learning_job = self.learning = None
-        self.changed("learning")
+        self._job = self.learning = None
+        self.segmenter.changed("learning")
         left = "Learning ended with the change of the image or the model"
-        with self._saying():
+        with self.segmenter.saying():
             if isinstance(job.error, Cancelled):
-                start = f"{left}, before" if self._closed else "Cancelled before"
-                self.said(Message(f"{start} anything was learned; the examples are as they were."))
+                start = f"{left}, before" if self.segmenter.is_closed else "Cancelled before"
+                self.segmenter.said(Message(f"{start} anything was learned; the examples are as they were."))
                 return
             if job.error is not None or problem is not None:
                 raise job.error or problem  # type: ignore[misc]
             result = job.result()
             how = "" if result.dice is None else f" (Dice {result.dice:.2f} on examples that were held back)"
             if not result.better:
-                self.said(Message(f'Cancelled{how}; what "{name}" had learned before is better and stays.'))
+                self.segmenter.said(Message(f'Cancelled{how}; what "{name}" had learned before is better and stays.'))
                 return
-            if self._closed:
-                self.said(Message(f'{left}; the best so far is kept in "{name}"{how}.'))
+            if self.segmenter.is_closed:
+                self.segmenter.said(Message(f'{left}; the best so far is kept in "{name}"{how}.'))
                 return
             state = "Learned" if result.complete else "Cancelled; the best so far is kept: learned"
-            self.said(Message(f'{state} "{name}"{how}; prompt automatically to use it.'))
+            self.segmenter.said(Message(f'{state} "{name}"{how}; prompt automatically to use it.'))

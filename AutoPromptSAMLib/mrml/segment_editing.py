@@ -1,4 +1,7 @@
-"""Segments whose every change is a named step that can be undone, whoever makes it."""
+"""Segments whose every change is a named step that can be undone, whoever makes it.
+
+What is in the section "for parts" is for the parts of a segmenter, which work through it (``interactive``).
+"""
 
 from __future__ import annotations
 
@@ -44,8 +47,9 @@ class SegmentEditing(SignalContainer):
         self.writer = SegmentWriter(segmentation_node, volume_node, logic)
         self.surface_shown = False
         self.edit_verb = "Edit"  # what undo calls the changes of other editors; hosts set it to the tool in hand
-        self._call = call
-        self._closed = False
+        self.call = call
+        self.is_closed = False
+        self._last_pushed: Step | None = None
         self._took_edits = True
         self.kept = KeptSegments(self.writer, self._edited)
         self._active: str | None = next(iter(self.kept.known), None)
@@ -53,7 +57,7 @@ class SegmentEditing(SignalContainer):
 
     def close(self) -> None:
         """Let go of the scene."""
-        self._closed = True
+        self.is_closed = True
         self.kept.close()
         self.undo_stack.index_changed.disconnect(self._on_history)
         self.writer.close()
@@ -92,45 +96,45 @@ class SegmentEditing(SignalContainer):
         self.kept.known[segment_id] = Crop.empty()
         if terminology:
             self._segment(segment_id).SetTerminology(terminology)
-        undone, redone = self._adding([segment_id])
+        undone, redone = self.adding([segment_id])
 
         def remove() -> None:
             undone()
-            self._activate(before)
+            self.activate(before)
 
         def add() -> None:
             redone()
-            self._activate(segment_id)
+            self.activate(segment_id)
 
-        self._push(Step(f"Add {name}", self._travel, undone=remove, redone=add))
-        self._activate(segment_id)
+        self.push(self.new_step(f"Add {name}", undone=remove, redone=add))
+        self.activate(segment_id)
         self.changed("segments")
         return segment_id
 
     def remove_segment(self, segment_id: str) -> None:
         """Remove a segment with its prompts."""
         segment = self._segment(segment_id)
-        if segment is None or self._is_locked(segment_id):
+        if segment is None or self.is_locked(segment_id):
             return
         segmentation = self.segmentation_node.GetSegmentation()
         at, before = segmentation.GetSegmentIndex(segment_id), self._active
-        name, (drop, bring_back) = self._name(segment_id), self._adding([segment_id])
-        prompt_steps = self._forget(segment_id)
+        name, (drop, bring_back) = self.name_of(segment_id), self.adding([segment_id])
+        prompt_steps = self.forget(segment_id)
 
         def remove() -> None:
             drop()
             ids = segment_list.segment_ids(self.segmentation_node)
-            self._activate(before if before != segment_id else ids[min(at, len(ids) - 1)] if ids else None)
+            self.activate(before if before != segment_id else ids[min(at, len(ids) - 1)] if ids else None)
 
         def add() -> None:
             bring_back()
-            self._activate(before)
+            self.activate(before)
 
-        step = Step(f"Remove {name}", self._travel, prompt_steps=prompt_steps, undone=add, redone=remove)
+        step = self.new_step(f"Remove {name}", prompt_steps=prompt_steps, undone=add, redone=remove)
         step.add_flips({segment_id: self.kept.known[segment_id]})
         with self.kept.own_changes():
             remove()
-        self._push(step)
+        self.push(step)
         for what in ("segments", "prompts"):
             self.changed(what)
 
@@ -191,13 +195,13 @@ class SegmentEditing(SignalContainer):
     def undo(self) -> None:
         """Take back the last step."""
         if self._may_travel():
-            self._take_edits()
+            self.take_edits()
             self.undo_stack.undo()
 
     def redo(self) -> None:
         """Do the last undone step again."""
         if self._may_travel():
-            self._take_edits()
+            self.take_edits()
             self.undo_stack.redo()
 
     @property
@@ -210,79 +214,86 @@ class SegmentEditing(SignalContainer):
         """What ``redo`` would do again; "" for nothing."""
         return str(self.undo_stack.redo_text()) if self.undo_stack.can_redo() else ""
 
-    # -- inside -------------------------------------------------------------------------------------------------------
+    # -- for parts ----------------------------------------------------------------------------------------------------
 
-    def _segment(self, segment_id: str) -> Any:
-        return segment_list.segment_of(self.segmentation_node, segment_id)
-
-    def _name(self, segment_id: str) -> str:
+    def name_of(self, segment_id: str) -> str:
+        """The name of a segment; its id when it is gone."""
         segment = segment_list.segment_of(self.segmentation_node, segment_id)
         return segment_id if segment is None else str(segment.GetName())
 
-    def _is_locked(self, segment_id: str) -> bool:
+    def is_locked(self, segment_id: str) -> bool:
+        """Whether a segment is locked, which is said."""
         locked = segment_list.is_locked(self.segmentation_node, segment_id)
         if locked:
             self.said(
-                Message(f'"{self._name(segment_id)}" is locked; unlock it in the segment list first.', "warning")
+                Message(f'"{self.name_of(segment_id)}" is locked; unlock it in the segment list first.', "warning")
             )
         return locked
 
-    def _activate(self, segment_id: str | None) -> None:
+    def activate(self, segment_id: str | None) -> None:
+        """Make a segment the active one, whether it is there yet or not."""
         self._active = segment_id
         for what in ("active", "propagation"):
             self.changed(what)
 
-    def _drop(self, segment_id: str) -> None:
+    def drop_segment(self, segment_id: str) -> None:
+        """Remove a segment that no step speaks of yet."""
         self.segmentation_node.GetSegmentation().RemoveSegment(segment_id)
         self.kept.known.pop(segment_id, None)
 
-    def _set(self, text: str, setter: Callable[[T], None], before: T, after: T) -> None:
-        """Set a property of a segment as an undo step."""
-        setter(after)
-        self._push(Step(text, self._travel, undone=lambda: setter(before), redone=lambda: setter(after)))
-        self.changed("segments")
+    def new_step(self, text: str, *, by_hand: Flips | None = None, **more: Any) -> Step:
+        """A step that begins now; ``more`` as ``Step``."""
+        return Step(text, self._travel, by_hand=dict(self.kept.by_hand) if by_hand is None else by_hand, **more)
 
-    def _record(self, flips: Flips, step: Step) -> None:
+    def push(self, step: Step) -> None:
+        """Make what was done a step that can be undone."""
+        self._last_pushed = step
+        self.undo_stack.push(step)
+
+    def drop_step(self, step: Step) -> None:
+        """Forget a step of which nothing came."""
+        if not step.flips and self._last_pushed is step:
+            self._travel(step, False)
+            step.obsolete = True
+            self.undo_stack.undo()  # which drops it
+
+    def record(self, flips: Flips, step: Step) -> None:
+        """Voxels were changed as part of a step."""
         step.add_flips(flips)
         if flips:
             self.changed("segments")
 
-    def _edited(self) -> None:
-        """Another editor changed something; it is looked at once it is through."""
-        if self._took_edits:
-            self._took_edits = False
-            self._call(self._take_edits)
-
-    def _take_edits(self) -> None:
-        if self._took_edits or self._closed:
+    def take_edits(self) -> None:
+        """Note what other editors changed, as a step."""
+        if self._took_edits or self.is_closed:
             return
         self._took_edits = True
         known, by_hand = list(self.kept.known), dict(self.kept.by_hand)
         flips = self.kept.take_edits()
         for segment_id in known:
             if segment_id not in self.kept.known:
-                self._forget(segment_id)
+                self.forget(segment_id)
                 self.undo_stack.clear()  # its steps speak of a segment that is no longer there
         if self._active not in self.kept.known:
-            self._activate(next(iter(self.kept.known), None))
+            self.activate(next(iter(self.kept.known), None))
         if flips:
-            undone, redone = self._adding([id for id in self.kept.known if id not in known])
-            text = f"{self.edit_verb} {self._name(next(iter(flips)))}"
-            step = Step(text, self._travel, by_hand=by_hand, undone=undone, redone=redone)
+            undone, redone = self.adding([id for id in self.kept.known if id not in known])
+            text = f"{self.edit_verb} {self.name_of(next(iter(flips)))}"
+            step = self.new_step(text, by_hand=by_hand, undone=undone, redone=redone)
             step.add_flips(flips)
-            self._push(step)
+            self.push(step)
         self.changed("segments")
 
-    def _adding(self, ids: Sequence[str]) -> tuple[Callable[[], None], Callable[[], None]]:
-        """How to undo, and to do again, that another editor added these segments."""
+    def adding(self, ids: Sequence[str]) -> tuple[Callable[[], None], Callable[[], None]]:
+        """How to undo, and to do again, that these segments were added."""
         gone: dict[str, Callable[[], None]] = {}
 
         def remove() -> None:
             for segment_id in reversed(ids):
                 gone[segment_id] = segment_list.bringing_back(self.segmentation_node, segment_id)
-                self._drop(segment_id)
+                self.drop_segment(segment_id)
             if self._active in ids:
-                self._activate(next(iter(self.kept.known), None))
+                self.activate(next(iter(self.kept.known), None))
 
         def add() -> None:
             for segment_id in ids:
@@ -291,18 +302,38 @@ class SegmentEditing(SignalContainer):
 
         return remove, add
 
-    def _push(self, step: Step) -> None:
-        if step.by_hand is None:
-            step.by_hand = dict(self.kept.by_hand)
-        self.undo_stack.push(step)
+    @contextmanager
+    def saying(self) -> Iterator[None]:
+        """Say what is wrong instead of raising it."""
+        try:
+            yield
+        except AutoPromptSAMError as error:
+            self.said(Message(self._worded(str(error)), "error"))
+
+    def forget(self, segment_id: str) -> int:
+        """Drop what belongs to a segment that goes; returns how many steps of the session that took."""
+        return 0
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _segment(self, segment_id: str) -> Any:
+        return segment_list.segment_of(self.segmentation_node, segment_id)
+
+    def _set(self, text: str, setter: Callable[[T], None], before: T, after: T) -> None:
+        """Set a property of a segment as an undo step."""
+        setter(after)
+        self.push(self.new_step(text, undone=lambda: setter(before), redone=lambda: setter(after)))
+        self.changed("segments")
+
+    def _edited(self) -> None:
+        """Another editor changed something; it is looked at once it is through."""
+        if self._took_edits:
+            self._took_edits = False
+            self.call(self.take_edits)
 
     def _may_travel(self) -> bool:
         """Whether undo and redo are possible now; says why not."""
         return True
-
-    def _forget(self, segment_id: str) -> int:
-        """Drop what belongs to a segment that goes; returns how many steps of the session that took."""
-        return 0
 
     def _travel(self, step: Step, forward: bool) -> None:
         """Undo or redo a step."""
@@ -314,22 +345,14 @@ class SegmentEditing(SignalContainer):
         if forward:
             self.kept.by_hand = dict(step.by_hand_after)
         else:
-            step.by_hand_after, self.kept.by_hand = self.kept.by_hand, dict(step.by_hand or {})
+            step.by_hand_after, self.kept.by_hand = self.kept.by_hand, dict(step.by_hand)
         self.changed("segments")
 
     def _on_history(self, *_: object) -> None:
         self.changed("history")
 
-    @contextmanager
-    def _saying(self) -> Iterator[None]:
-        """Say what is wrong instead of raising it."""
-        try:
-            yield
-        except AutoPromptSAMError as error:
-            self.said(Message(self._worded(str(error)), "error"))
-
     def _worded(self, text: str) -> str:
         """A sentence of the session with the names that people gave instead of the ids of segments."""
         for segment_id in self.kept.known:
-            text = text.replace(f'"{segment_id}"', f'"{self._name(segment_id)}"')
+            text = text.replace(f'"{segment_id}"', f'"{self.name_of(segment_id)}"')
         return text

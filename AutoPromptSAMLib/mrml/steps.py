@@ -14,7 +14,7 @@ class Step(UndoCommand):
 
     ``prompt_steps``: steps of the session that belong to it. ``flips``: by segment id, the voxels to flip to undo it,
     or to do it again. ``undone`` and ``redone`` do all else (a segment that was added, say). ``by_hand``: what counted
-    as painted before it, default what does when it is pushed. The voxels of a prompt arrive later than the prompt:
+    as painted before it. The voxels of a prompt arrive later than the prompt:
     ``ask`` asks for them (again) as long as they have not, and ``before`` is the step whose answer nobody waited for
     because this one came. ``obsolete``: undoing it drops it, for a step of which nothing came.
     """
@@ -24,10 +24,10 @@ class Step(UndoCommand):
         text: str,
         travel: Callable[[Step, bool], None],
         *,
+        by_hand: Mapping[str, Crop],
         prompt_steps: int = 0,
         undone: Callable[[], None] | None = None,
         redone: Callable[[], None] | None = None,
-        by_hand: Mapping[str, Crop] | None = None,
     ) -> None:
         super().__init__()
         self._text = text

@@ -51,7 +51,7 @@ class SuggestionNodes:
 
     def update(self) -> None:
         """Make the nodes what the suggestions for the shown slice are."""
-        wanted = self.segmenter.suggestions() if self.visible else ()
+        wanted = self.segmenter.looks.suggestions() if self.visible else ()
         if wanted == self._shown and all(node.GetScene() is not None for node in self.nodes):
             return
         self._clear()
@@ -97,8 +97,8 @@ class SuggestionNodes:
             else:
                 changed = list(read_points(node))
         for prompt in changed:
-            self.segmenter.change_suggestion(prompt)
-        self._shown = self.segmenter.suggestions() if changed else ()
+            self.segmenter.looks.change_suggestion(prompt)
+        self._shown = self.segmenter.looks.suggestions() if changed else ()
         self.update()
 
     def _clear(self) -> None:

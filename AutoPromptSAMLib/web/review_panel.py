@@ -98,7 +98,7 @@ class ReviewPanel(Panel):
 
     def on_review_carry_now(self) -> None:
         """Find the neighbours of corrected slices anew."""
-        self.app.need_segmenter().carry_corrections()
+        self.app.need_segmenter().mending.carry()
 
     # -- mending ------------------------------------------------------------------------------------------------------
 
@@ -135,7 +135,7 @@ class ReviewPanel(Panel):
 
         def prepare(path: Path) -> Callable[[], None]:
             segmenter = self.app.need_segmenter()
-            return partial(write_voxels, path, segmenter.uncertainty_values(), segmenter.volume.geometry)
+            return partial(write_voxels, path, segmenter.looks.display.values(), segmenter.volume.geometry)
 
         active = active_segment(self.app.segmenter)
         name = f"{self.state.image_name} {'' if active is None else active.name} uncertainty{suffix}"
@@ -163,7 +163,7 @@ class ReviewPanel(Panel):
         segmenter = self.app.segmenter
         if segmenter is not None:
             shown = bool(self.state.review_overlay) and self.state.guide == "review"
-            segmenter.set_uncertainty_shown(shown, float(self.state.review_opacity) / 100)
+            segmenter.looks.display.show(shown, float(self.state.review_opacity) / 100)
             for control in self.app.views.slices.values():
                 control.view.schedule_render()
 
@@ -172,7 +172,7 @@ class ReviewPanel(Panel):
         shown = bool(self.state.review_surface) and self.state.guide == "review"
         if segmenter is not None and shown != self._on_surface:
             self._on_surface = shown
-            segmenter.set_uncertain_surface_shown(shown)
+            segmenter.looks.display.show_on_surface(shown)
             if shown and not self.state.surface_shown:
                 self.app.segments.on_segments_surface(True)
             self.app.views.surfaces_later()

@@ -76,7 +76,7 @@ class SupportsPanel(Panel):
 
     def on_examples_accept(self) -> None:
         """What was found on the shown slice is right: it stays, and is an example when the rest is run again."""
-        self.app.need_segmenter().accept_slice(self.app.propagate.axis, self.app.propagate.shown_slice)
+        self.app.need_segmenter().examples.accept(self.app.propagate.axis, self.app.propagate.shown_slice)
 
     def on_examples_tick(self, name: str) -> None:
         """Look for an object, or do not."""
@@ -91,10 +91,10 @@ class SupportsPanel(Panel):
 
     def on_examples_learn_cancel(self) -> None:
         """End learning; the best so far is kept."""
-        self.app.need_segmenter().cancel_learning()
+        self.app.need_segmenter().learner.cancel()
 
     def _show_learning(self, segmenter: InteractiveSegmenter) -> None:
-        learning = segmenter.learning
+        learning = segmenter.learner.learning
         if learning is None:
             self.state.examples_learning = None
             self.app.gallery.list()  # a set may have learned something

@@ -91,7 +91,7 @@ class ExampleSets:
 
     def remove_set(self, segmenter: InteractiveSegmenter | None) -> None:
         """Delete the chosen set for good; ask before. PromptError while ``segmenter`` learns it."""
-        learning = None if segmenter is None else segmenter.learning
+        learning = None if segmenter is None else segmenter.learner.learning
         if learning is not None and learning.set_id == self.need().id:
             raise PromptError(f'"{self.need().name}" is being learned; stop that, or wait for its end, to remove it.')
         gone, self.chosen, self._removed = self.need(), None, None
@@ -153,7 +153,7 @@ class ExampleSets:
         With an ``axis``: on the slices along it that a person prompted, painted or accepted. PromptError when there
         is nothing.
         """
-        objects, make = segmenter.new_pairs(segment_ids, axis)
+        objects, make = segmenter.examples.new_pairs(segment_ids, axis)
         return lambda: (objects, make())
 
     def vouched(self, segmenter: InteractiveSegmenter, axis: int) -> Callable[[], Found]:

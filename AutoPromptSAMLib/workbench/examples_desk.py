@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from AutoPromptSAMLib.errors import PromptError
-from AutoPromptSAMLib.mrml.automatic import matched
+from AutoPromptSAMLib.mrml.examples import matched
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
 from AutoPromptSAMLib.mrml.learning import Learning
 from AutoPromptSAMLib.supports import SupportLibrary
@@ -49,7 +49,7 @@ class ExamplesDesk(ExampleSets):
         """Find the objects that are not ``off`` on slices ``first`` to ``last`` along ``axis``."""
         names = self.objects_to_find(off)
         self.forget()
-        segmenter.prompt_automatically(self.need(), names, first, last, axis)
+        segmenter.examples.run(self.need(), names, first, last, axis)
 
     def forget(self) -> None:
         """Lead to the least sure slice first again, as after a run and on another image."""
@@ -62,7 +62,7 @@ class ExamplesDesk(ExampleSets):
         unsure.
         """
         wanted = [id for object_name, id in self._ids(segmenter).items() if name in ("", object_name)]
-        rows = [(id, index) for id, index, _ in segmenter.unsure_slices() if id in wanted]
+        rows = [(id, index) for id, index, _ in segmenter.examples.unsure_slices() if id in wanted]
         if not rows:
             raise PromptError("No slice is unsure: prompt automatically first, or all slices are accepted already.")
         at = rows.index(self._unsure) + 1 if self._unsure in rows and shown == self._unsure[1] else 0
@@ -90,7 +90,7 @@ class ExamplesDesk(ExampleSets):
         chosen = self.need()
         if len(chosen.pairs) < 2:
             raise PromptError(f'Learning needs at least two examples; add more to "{chosen.name}".')
-        segmenter.learn(chosen, self.library, minutes)
+        segmenter.learner.learn(chosen, self.library, minutes)
 
     def learning_text(self, learning: Learning, minutes: float) -> LearningText:
         """How far learning is, of so many minutes at most."""
@@ -116,13 +116,13 @@ class ExamplesDesk(ExampleSets):
             return ExamplesSummary()
         ids = self._ids(segmenter)
         rows = self._rows(segmenter, ids)
-        vouched = segmenter.vouched_slices(axis, list(ids.values()))
+        vouched = segmenter.examples.vouched_slices(axis, list(ids.values()))
         return ExamplesSummary(
             tuple(rows),
             any(row.ran for row in rows),
             _least_sure(segmenter, ids, rows),
             len(vouched),
-            tuple(segmenter.accepted_slices(axis)),
+            tuple(segmenter.examples.accepted_slices(axis)),
         )
 
     def _ids(self, segmenter: InteractiveSegmenter) -> dict[str, str]:
@@ -139,7 +139,7 @@ class ExamplesDesk(ExampleSets):
 
 def _least_sure(segmenter: InteractiveSegmenter, ids: Mapping[str, str], rows: Sequence[ObjectRow]) -> Unsure | None:
     by_id = {ids[row.name]: row for row in rows if row.name in ids}
-    for segment_id, index, sure in segmenter.unsure_slices():  # the least sure first
+    for segment_id, index, sure in segmenter.examples.unsure_slices():  # the least sure first
         if segment_id in by_id:
             return Unsure(by_id[segment_id].name, by_id[segment_id].colour, index, percent(sure))
     return None

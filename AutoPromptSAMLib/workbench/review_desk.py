@@ -68,7 +68,7 @@ class ReviewDesk:
 
     def known(self, axis: int) -> Reviewed | None:
         """What is known of the active segment along ``axis``."""
-        known = self.segmenter.reviewed()
+        known = self.segmenter.looks.of()
         return None if known is None or known.axis != axis else known
 
     def forget(self) -> None:
@@ -78,19 +78,19 @@ class ReviewDesk:
     def run(self, first: int, last: int, axis: int) -> None:
         """Ask where the model is unsure on slices ``first`` to ``last``."""
         self.forget()
-        self.segmenter.review(first, last, axis)
+        self.segmenter.looks.look(first, last, axis)
 
     def refine(self, first: int, last: int, axis: int) -> None:
         """Let prompts mend themselves on slices ``first`` to ``last``."""
-        self.segmenter.refine(first, last, axis)
+        self.segmenter.mending.refine(first, last, axis)
 
     def next_slice(self, axis: int, carry: bool) -> int | None:
         """The least sure slice that the person was not led to yet; with ``carry`` corrections go to neighbours first.
 
         None when all unsure slices are just being found anew; PromptError when none is unsure.
         """
-        carried = self.segmenter.carry_corrections() if carry and self.segmenter.corrected_slices() else []
-        rows = [] if self.known(axis) is None else [row.index for row in self.segmenter.ranked_slices()]
+        carried = self.segmenter.mending.carry() if carry and self.segmenter.looks.corrected_slices() else []
+        rows = [] if self.known(axis) is None else [row.index for row in self.segmenter.looks.ranked_slices()]
         if not rows:
             raise PromptError('No slice is unsure; choose "Where is it unsure?" to look again.')
         elsewhere = [n for n in rows if all(abs(n - index) > REACH for index in carried)]
@@ -104,11 +104,11 @@ class ReviewDesk:
 
     def accept(self, axis: int, index: int) -> None:
         """What is on a slice is right: it stays. PromptError when nobody looked along ``axis``."""
-        self._need(axis).accept_reviewed(index)
+        self._need(axis).mending.accept(index)
 
     def take(self, axis: int, index: int) -> None:
         """Make the suggestions for a slice the person's prompts. PromptError when nobody looked along ``axis``."""
-        self._need(axis).take_suggestions(index)
+        self._need(axis).mending.take_suggestions(index)
 
     def step(self, axis: int, index: int, by: int) -> None:
         """Put the step after (1) or before (-1) the shown one on a slice; PromptError when it was not refined."""
@@ -117,12 +117,12 @@ class ReviewDesk:
         if known is None or steps is None:
             raise PromptError(f"Slice {index} was not refined, so it has no steps to go through.")
         number = known.shown_step(index)
-        self.segmenter.choose_step(index, steps.chosen if number is None else number + by)
+        self.segmenter.mending.choose_step(index, steps.chosen if number is None else number + by)
 
     def suggestions_text(self, index: int) -> str:
         """What is suggested for a slice in words, as "a box and 3 points"; "" when nothing is."""
         parts = []
-        prompts = self.segmenter.suggestions(index)
+        prompts = self.segmenter.looks.suggestions(index)
         for kind, one, many in ((Box, "a box", "boxes"), (Point, "a point", "points")):
             count = sum(isinstance(prompt, kind) for prompt in prompts)
             if count:
@@ -135,8 +135,8 @@ class ReviewDesk:
         if known is None or not (known.looks or known.steps):
             return None
         segmenter, now = self.segmenter, known.now()
-        corrected = segmenter.corrected_slices()
-        ranked = segmenter.ranked_slices()[:ROWS]
+        corrected = segmenter.looks.corrected_slices()
+        ranked = segmenter.looks.ranked_slices()[:ROWS]
         changed = [n for n in known.looks if n not in now and n not in corrected and known.shown_step(n) is None]
         return ReviewSummary(
             _about([look.review.expected_dice for look in now.values() if not look.review.is_empty]),

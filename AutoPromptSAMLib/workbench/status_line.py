@@ -23,8 +23,8 @@ class StatusLine:
         """The line for what a segmenter does now."""
         status, before = segmenter.status, self._phase
         self._phase = status.phase
-        if status.phase == "ready" and segmenter.learning is not None:
-            return learning_line(segmenter.learning)
+        if status.phase == "ready" and segmenter.learner.learning is not None:
+            return learning_line(segmenter.learner.learning)
         if status.phase != "propagating":
             return WORDS[status.phase]
         if before != "propagating":

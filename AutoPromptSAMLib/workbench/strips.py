@@ -32,7 +32,7 @@ def strip_marks(segmenter: InteractiveSegmenter, axis: int, reviewing: bool = Fa
     ``reviewing``: how sure the review found the slices, where there is one, in place of how the last run went.
     """
     found, what = segmenter.propagation(), "sure"
-    if reviewing and (expected := segmenter.expected_dice()) is not None:
+    if reviewing and (expected := segmenter.looks.expected_dice()) is not None:
         found, what = expected, "expected Dice"
     marks: list[Mark] = []
     if found is not None and found.axis == axis:

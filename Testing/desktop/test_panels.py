@@ -85,7 +85,7 @@ def test_support_pairs_find_the_object_on_a_range_and_lead_to_the_least_sure_sli
     assert finds.desk.views.shown_index(0) == least
     finds.press("AutomaticPanel/acceptButton")
     finds.settle()
-    assert least not in [index for _, index, _ in finds.segmenter.unsure_slices()]
+    assert least not in [index for _, index, _ in finds.segmenter.examples.unsure_slices()]
 
     finds.box((30, 20, least), (50, 40, least))  # a correction there, and back again
     finds.desktop.key("Ctrl+Z")
@@ -230,7 +230,7 @@ def test_the_review_lists_the_least_sure_slices_and_leads_there(reviewed: Hands)
     reviewed.settle()
     assert reviewed.desk.views.shown_index(0) == worst
     assert reviewed.text("ReviewPanel/reviewAbout").startswith("Expected Dice")
-    assert reviewed.segmenter.uncertainty is not None
+    assert reviewed.segmenter.looks.display.nodes is not None
 
 
 def test_a_slice_is_refined_and_can_be_stepped_back(reviewed: Hands) -> None:

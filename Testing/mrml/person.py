@@ -27,7 +27,7 @@ class Person(Host):
         self.segmenter.said.connect(self._hear)
 
     def run(self, supports: SupportSet, *args: Any, **more: Any) -> None:
-        self.segmenter.prompt_automatically(supports, *args, **more)
+        self.segmenter.examples.run(supports, *args, **more)
         self.settle()
 
     def names(self) -> list[str]:

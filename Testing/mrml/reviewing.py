@@ -40,30 +40,30 @@ class Reader(Host):
         self.segmenter.kept.known[self.id] = Crop.from_full(self.wrong)
 
     def review(self, first: int = 0, last: int | None = None) -> Reviewed:
-        self.segmenter.review(first, last, 0)
+        self.segmenter.looks.look(first, last, 0)
         self.settle()
-        known = self.segmenter.reviewed()
+        known = self.segmenter.looks.of()
         assert known is not None
         return known
 
     def refine(self, first: int = 0, last: int | None = None) -> None:
-        self.segmenter.refine(first, last, 0)
+        self.segmenter.mending.refine(first, last, 0)
         self.settle()
 
     def rest(self) -> None:
         """Until a look beside everything else is over."""
-        while self.segmenter._live is not None:
+        while self.segmenter.looks._live is not None:
             self.calls.get(timeout=20)()
         self.settle()
 
     @property
     def ranked(self) -> list[int]:
-        return [review.index for review in self.segmenter.ranked_slices()]
+        return [review.index for review in self.segmenter.looks.ranked_slices()]
 
     def uncertain(self) -> np.ndarray:
         """The uncertainty in the scene, on the voxels of the image, by the node alone."""
-        assert self.segmenter.uncertainty is not None
-        node = self.segmenter.uncertainty.node(self.id)
+        assert self.segmenter.looks.display.nodes is not None
+        node = self.segmenter.looks.display.nodes.node(self.id)
         volume, image = volume_from_node(node), self.segmenter.volume.geometry
         lower = np.rint(image.ijk_from_ras(volume.geometry.ijk_to_ras[None, :3, 3])[0]).astype(int)[::-1]
         full = np.zeros(image.shape, np.float32)

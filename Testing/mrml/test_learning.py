@@ -26,21 +26,21 @@ def test_what_was_learned_is_attached_to_the_set(person: Person, tmp_path: Path)
     person.segmenter.session = person.session = Learns()
     person.session.set_image(person.volume)
     person.session.pause.clear()
-    person.segmenter.learn(examples("rod"), Library(tmp_path))
+    person.segmenter.learner.learn(examples("rod"), Library(tmp_path))
     for _ in range(2):
         person.calls.get(timeout=20)()
-    assert person.segmenter.learning is not None
-    assert (person.segmenter.learning.done, person.segmenter.learning.total) == (1, 100)
-    picture = person.segmenter.learning.preview
+    assert person.segmenter.learner.learning is not None
+    assert (person.segmenter.learner.learning.done, person.segmenter.learner.learning.total) == (1, 100)
+    picture = person.segmenter.learner.learning.preview
     assert picture is not None
     assert picture[0, 0].tolist() == [255, 255, 255]
     assert picture[7, 7].tolist() == [60, 60, 60]
-    person.segmenter.prompt_automatically(examples("rod"))
+    person.segmenter.examples.run(examples("rod"))
     assert "Learning is going on" in person.said[-1]
     assert person.segmenter.segments == []
-    person.segmenter.cancel_learning()
+    person.segmenter.learner.cancel()
     person.session.pause.set()
-    while person.segmenter.learning is not None:
+    while person.segmenter.learner.learning is not None:
         person.calls.get(timeout=20)()
     assert attached == [("0123456789ab", Path("task"))]
     assert "best so far" in person.said[-1]
@@ -58,11 +58,11 @@ def test_what_was_learned_better_before_stays(person: Person, tmp_path: Path) ->
     session.task.write_bytes(b"worse")
     session.set_image(person.volume)
     session.pause.clear()
-    person.segmenter.learn(examples("rod"), Library(tmp_path))
+    person.segmenter.learner.learn(examples("rod"), Library(tmp_path))
     person.calls.get(timeout=20)()
-    person.segmenter.cancel_learning()
+    person.segmenter.learner.cancel()
     session.pause.set()
-    while person.segmenter.learning is not None:
+    while person.segmenter.learner.learning is not None:
         person.calls.get(timeout=20)()
     assert "learned before is better and stays" in person.said[-1]
     assert not session.task.exists()
@@ -84,7 +84,7 @@ def test_learning_that_another_image_ends_loses_nothing(person: Person, tmp_path
     session.pause.clear()
     if early:
         session.error = Cancelled("Cancelled before anything was learned.")
-    old.learn(examples("rod"), Library(tmp_path))
+    old.learner.learn(examples("rod"), Library(tmp_path))
     person.calls.get(timeout=20)()
     old.close()
     session.pause.set()
@@ -97,14 +97,14 @@ def test_learning_that_another_image_ends_loses_nothing(person: Person, tmp_path
     assert attached == ([] if early else [Path("task")])
     expected = "before anything was learned" if early else 'the best so far is kept in "Rods" (Dice 0.91'
     assert expected in person.said[-1]
-    assert old.learning is None
+    assert old.learner.learning is None
 
 
 def test_a_set_that_was_removed_while_it_was_learned_is_said(person: Person, tmp_path: Path) -> None:
     person.session.close()
     person.segmenter.session = person.session = Learns()
     person.session.set_image(person.volume)
-    person.segmenter.learn(examples("rod"), SupportLibrary(tmp_path))
-    while person.segmenter.learning is not None:
+    person.segmenter.learner.learn(examples("rod"), SupportLibrary(tmp_path))
+    while person.segmenter.learner.learning is not None:
         person.calls.get(timeout=20)()
     assert "There is no set of supports" in person.said[-1]

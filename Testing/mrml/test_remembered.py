@@ -43,12 +43,12 @@ def later() -> Iterator[Person]:
 def unsure(person: Person) -> list[tuple[str, int, float]]:
     """What the list of unsure slices says, by the names of segments."""
     names = {row.id: row.name for row in person.segmenter.segments}
-    return [(names[id], index, sure) for id, index, sure in person.segmenter.unsure_slices()]
+    return [(names[id], index, sure) for id, index, sure in person.segmenter.examples.unsure_slices()]
 
 
 def test_resumed_work_knows_what_is_unsure(person: Person, later: Person, tmp_path: Path) -> None:
     person.run(examples("rod"))
-    person.segmenter.accept_slice(0, 3)
+    person.segmenter.examples.accept(0, 3)
     before = unsure(person)
     assert len(before) == len(SLICES) - 1
     autosave = Autosave(person.segmenter, tmp_path / "one", "sample", person.calls.put)
@@ -58,7 +58,7 @@ def test_resumed_work_knows_what_is_unsure(person: Person, later: Person, tmp_pa
     later.segmenter.changed.connect(later.changed.append)
     work.resume(later.segmenter, later.calls.put).close()
     assert unsure(later) == before
-    assert later.segmenter.accepted_slices(0) == [3]
+    assert later.segmenter.examples.accepted_slices(0) == [3]
     assert "propagation" in later.changed
 
     # And what is known of the other slices stays when it runs again on some of them.
@@ -92,7 +92,7 @@ def test_a_scene_knows_it_of_the_slices_that_nobody_changed(person: Person, tmp_
         session = LocalSession(ThresholdBackbone())
         segmenter = InteractiveSegmenter(session, found.volume_node, found.segmentation_node, person.calls.put)
         segmenter.restore(found.remembered)
-        rows = segmenter.unsure_slices()
+        rows = segmenter.examples.unsure_slices()
         run = segmenter.propagation(segment_id)
         segmenter.close()
         session.close()

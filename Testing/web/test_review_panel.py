@@ -50,7 +50,7 @@ def opened(app: WebApp) -> WebApp:
 
 def run(app: WebApp, trigger: str = "review_run") -> None:
     do(app, trigger)
-    settle(app, lambda: app.state.phase == "ready" and app.need_segmenter()._propagating is None)
+    settle(app, lambda: app.state.phase == "ready" and app.need_segmenter().job is None)
 
 
 def voxels(app: WebApp) -> np.ndarray:
@@ -63,7 +63,7 @@ def correct(app: WebApp, index: int) -> None:
     plane = slice_plane(app.need_segmenter().volume.geometry, 0, index)
     app.need_segmenter().add_prompt(Box.on_plane(plane, (8, 4, 40, 36)))
     settle(app, lambda: app.state.phase == "ready" and np.array_equal(voxels(app)[index], TRUTH[index]))
-    settle(app, lambda: app.need_segmenter()._live is None)
+    settle(app, lambda: app.need_segmenter().looks._live is None)
 
 
 def shown(app: WebApp) -> int:
@@ -93,10 +93,10 @@ def test_only_the_range_or_the_slice_is_looked_at(opened: WebApp) -> None:
     do(opened, "propagate_range", "first", 10)
     do(opened, "propagate_range", "last", 13)
     run(opened)
-    assert len(opened.need_segmenter().ranked_slices()) == 4
+    assert len(opened.need_segmenter().looks.ranked_slices()) == 4
     do(opened, "slice_jump", "axial", BAD)
     run(opened, "review_one")
-    assert {row.index for row in opened.need_segmenter().ranked_slices()} == {10, 11, 12, 13, BAD}
+    assert {row.index for row in opened.need_segmenter().looks.ranked_slices()} == {10, 11, 12, 13, BAD}
 
 
 def test_the_key_leads_from_one_unsure_slice_to_the_next(opened: WebApp) -> None:
@@ -117,8 +117,8 @@ def test_the_overlay_follows_its_switch_and_slider(opened: WebApp) -> None:
     view = opened.views.slices["axial"].view
     run(opened)
     segmenter = opened.need_segmenter()
-    assert segmenter.uncertainty is not None
-    node = segmenter.uncertainty.node(segmenter.active_segment or "")
+    assert segmenter.looks.display.nodes is not None
+    node = segmenter.looks.display.nodes.node(segmenter.active_segment or "")
     assert view.get_foreground_volume_id() == node.GetID()
     assert view.get_foreground_opacity() == pytest.approx(0.6)
     with opened.state:
@@ -201,7 +201,7 @@ def test_going_on_carries_a_correction_to_its_neighbours_and_leads_elsewhere(ope
     do(opened, "aps_key", "u")
     assert shown(opened) == BAD
     settle(opened, lambda: opened.state.phase == "ready" and not opened.state.review_corrected)
-    settle(opened, lambda: opened.need_segmenter()._propagating is None)
+    settle(opened, lambda: opened.need_segmenter().job is None)
     assert session.asked == [("carry", 0, WORST), ("review", 0, 7, 11), ("review", 0, 13, 17)]
     assert WORST not in [row["index"] for row in opened.state.review_rows]
 

@@ -38,9 +38,9 @@ def test_weak_slices_of_a_run_from_prompts_are_named(host: Host, desk: ExamplesD
     id = host.segmenter.add_segment("rod")
     assert run_texts(host.segmenter, desk, 0) == RunTexts("", "")
     run = Propagation(0, {4: 0.9, 5: 0.4, 6: 0.95}, complete=False)
-    host.segmenter._runs[id] = run
+    host.segmenter.runs[id] = run
     assert run_texts(host.segmenter, desk, 0) == RunTexts("3 slices so far, 4 to 6. Worth a look: 5.", "")
-    host.segmenter._runs[id] = replace(run, agreement={4: 0.9, 5: 0.9}, complete=True)
+    host.segmenter.runs[id] = replace(run, agreement={4: 0.9, 5: 0.9}, complete=True)
     assert run_texts(host.segmenter, desk, 0).result == "2 slices, 4 to 5."
 
 

@@ -68,7 +68,7 @@ def test_an_example_that_was_removed_can_come_back(desk: ExamplesDesk, chosen: S
 
 def test_what_is_there_is_not_added_again(desk: ExamplesDesk, person: Person, chosen: SupportSet) -> None:
     person.run(chosen, None, 3, 4, 0)
-    person.segmenter.accept_slice(0, 3)
+    person.segmenter.examples.accept(0, 3)
     work = desk.add(desk.vouched(person.segmenter, 0), None)
     first, again = work(), work()
     assert (first.added + first.there, again.added, again.there) == (1, 0, 1)
@@ -147,7 +147,7 @@ def test_a_run_is_told_and_leads_to_the_least_sure_slices(
     assert [desk.next_unsure(segmenter, n, "rod")[2] for n in (3, 7, 6)] == [7, 6, 5]
     with pytest.raises(PromptError, match="No slice is unsure"):
         desk.next_unsure(segmenter, 5, "nobody")
-    segmenter.accept_slice(0, 3)
+    segmenter.examples.accept(0, 3)
     found = desk.summary(segmenter, 0)
     assert (found.vouched, found.accepted) == (1, (3,))
     assert desk.next_unsure(segmenter, 0) == (info.id, 0, 7)

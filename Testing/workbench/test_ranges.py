@@ -29,10 +29,10 @@ def test_a_run_is_told_with_its_slices(host: Host) -> None:
 def test_the_weakest_slices_are_named_in_order(host: Host) -> None:
     id = host.segmenter.add_segment("rod")
     run = Propagation(0, {n: 0.5 + 0.02 * n for n in range(20)}, complete=False)
-    host.segmenter._runs[id] = run
+    host.segmenter.runs[id] = run
     summary = propagation_summary(host.segmenter)
     assert summary is not None
     assert summary.about == "20 slices so far, 0 to 19."
     assert summary.weak == (0, 1, 2, 3, 4, 5)
-    host.segmenter._runs[id] = replace(run, automatic=True)
+    host.segmenter.runs[id] = replace(run, automatic=True)
     assert propagation_summary(host.segmenter) is None

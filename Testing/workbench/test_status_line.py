@@ -22,7 +22,8 @@ class Told:
 
     def __call__(self, status: Status, learning: Learning | None = None) -> str:
         liver = SimpleNamespace(id="1", name="liver")
-        segmenter: Any = SimpleNamespace(status=status, segments=[liver], active_segment="1", learning=learning)
+        learner = SimpleNamespace(learning=learning)
+        segmenter: Any = SimpleNamespace(status=status, segments=[liver], active_segment="1", learner=learner)
         return self.line.text(segmenter)
 
 

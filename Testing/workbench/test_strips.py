@@ -15,7 +15,7 @@ def test_runs_and_prompts_are_marked(host: Host) -> None:
     host.segmenter.add_prompt(host.box(4))
     host.settle()
     assert strip_marks(host.segmenter, 0) == [Mark(4, 4, "seed", "slice 4: prompted")]
-    host.segmenter._runs[id] = Propagation(0, {2: 0.95, 3: 0.95, 5: 0.1}, (4,))
+    host.segmenter.runs[id] = Propagation(0, {2: 0.95, 3: 0.95, 5: 0.1}, (4,))
     assert strip_marks(host.segmenter, 0) == [
         Mark(2, 3, "done", "slices 2-3: propagated"),
         Mark(5, 5, "weak", "slice 5: worth a look"),
@@ -26,7 +26,7 @@ def test_runs_and_prompts_are_marked(host: Host) -> None:
 
 def test_how_sure_examples_are(host: Host) -> None:
     id = host.segmenter.add_segment("rod")
-    host.segmenter._runs[id] = Propagation(0, {2: 0.97, 3: 0.94, 4: 0.3}, automatic=True)
+    host.segmenter.runs[id] = Propagation(0, {2: 0.97, 3: 0.94, 4: 0.3}, automatic=True)
     assert strip_marks(host.segmenter, 0) == [
         Mark(2, 3, "sure", "slices 2-3: at least 94 % sure", 0),
         Mark(4, 4, "sure", "slice 4: 30 % sure", 4),

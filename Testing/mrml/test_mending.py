@@ -29,17 +29,17 @@ def test_suggestions_are_markups_of_the_shown_slice_that_can_be_changed_and_take
     (node,) = nodes.nodes
     assert node.GetName() == NAME
     assert not node.GetSaveWithScene()
-    (suggested,) = reader.segmenter.suggestions()
+    (suggested,) = reader.segmenter.looks.suggestions()
     assert isinstance(suggested, Box)
     assert suggested.source.name == "UGPA"
     node.SetSize(*np.add(node.GetSize(), [3.2, 0, 0]))  # a handle is dragged and let go
     node.InvokeEvent(node.PointEndInteractionEvent)
-    (dragged,) = reader.segmenter.suggestions()
+    (dragged,) = reader.segmenter.looks.suggestions()
     assert isinstance(dragged, Box)
     assert dragged.size_mm == pytest.approx(np.add(suggested.size_mm, [3.2, 0, 0]))
     assert len(nodes.nodes) == 1
 
-    reader.segmenter.take_suggestions(WORST)
+    reader.segmenter.mending.take_suggestions(WORST)
     reader.settle()
     (prompt,) = reader.segmenter.prompts()
     assert isinstance(prompt, Box)
@@ -49,7 +49,7 @@ def test_suggestions_are_markups_of_the_shown_slice_that_can_be_changed_and_take
     expected[WORST] = reader.truth[WORST]
     assert np.array_equal(reader.voxels(), expected)
     assert reader.segmenter.undo_text == f"Take suggestion on slice {WORST}"
-    assert reader.segmenter.corrected_slices() == [WORST]
+    assert reader.segmenter.looks.corrected_slices() == [WORST]
     reader.segmenter.undo()
     assert reader.segmenter.prompts() == ()
     assert np.array_equal(reader.voxels(), reader.wrong)
@@ -62,7 +62,7 @@ def test_a_suggested_box_replaces_the_boxes_of_its_slice_only(reader: Reader) ->
     reader.segmenter.add_prompt(reader.box(BAD))
     reader.settle()
     reader.review()
-    reader.segmenter.take_suggestions(WORST)
+    reader.segmenter.mending.take_suggestions(WORST)
     reader.settle()
     first, second = reader.segmenter.prompts()
     assert isinstance(first, Box)
@@ -76,10 +76,10 @@ def test_a_suggested_box_replaces_the_boxes_of_its_slice_only(reader: Reader) ->
 
 
 def test_nothing_is_suggested_for_a_slice_that_nobody_looked_at(reader: Reader) -> None:
-    reader.segmenter.take_suggestions(3)
+    reader.segmenter.mending.take_suggestions(3)
     assert "Where is it unsure" in reader.said[-1]
     reader.review(5, 5)
-    reader.segmenter.take_suggestions(3)
+    reader.segmenter.mending.take_suggestions(3)
     assert "Nothing is suggested for slice 3" in reader.said[-1]
 
 
@@ -96,7 +96,7 @@ def test_refining_is_one_step_and_what_changed_is_looked_at_anew(reader: Reader)
         ("refine", 0, 0, None), ("review", 0, WORST, WORST), ("review", 0, BAD, BAD),
     ]  # fmt: skip
     assert "2 of 7 slices became surer" in reader.said[-1]
-    run = reader.segmenter.expected_dice()
+    run = reader.segmenter.looks.expected_dice()
     assert run is not None
     assert run.agreement[WORST] == run.agreement[BAD] == 1
     assert not reader.uncertain().any()
@@ -115,7 +115,7 @@ def test_painted_and_accepted_slices_stay(reader: Reader) -> None:
     spot[BAD, 2:6, 2:6] = True
     reader.paint(reader.id, spot)
     reader.rest()
-    reader.segmenter.accept_reviewed(WORST)
+    reader.segmenter.mending.accept(WORST)
     assert reader.segmenter.undo_text == f"Accept slice {WORST}"
     assert WORST not in reader.ranked
     reader.refine()
@@ -128,31 +128,31 @@ def test_painted_and_accepted_slices_stay(reader: Reader) -> None:
 def test_a_slice_is_gone_through_step_by_step(reader: Reader) -> None:
     reader.review()
     reader.refine(WORST, WORST)
-    known = reader.segmenter.reviewed()
+    known = reader.segmenter.looks.of()
     assert known is not None
     assert set(known.steps) == {WORST}
     assert known.shown_step(WORST) == 1
     mended = reader.voxels()
     for number, count in ((0, reader.wrong[WORST].sum()), (2, 0), (1, reader.truth[WORST].sum())):
-        reader.segmenter.choose_step(WORST, number)
+        reader.segmenter.mending.choose_step(WORST, number)
         assert known.shown_step(WORST) == number
         assert reader.voxels()[WORST].sum() == count
         assert reader.segmenter.undo_text == f"Step {number} of slice {WORST}"
     assert np.array_equal(reader.voxels(), mended)
-    assert reader.segmenter.corrected_slices() == []
+    assert reader.segmenter.looks.corrected_slices() == []
     reader.segmenter.undo()
     reader.segmenter.undo()
     assert known.shown_step(WORST) == 0
     assert np.array_equal(reader.voxels(), reader.wrong)
-    reader.segmenter.choose_step(WORST, 7)  # there are three
+    reader.segmenter.mending.choose_step(WORST, 7)  # there are three
     assert known.shown_step(WORST) == 2
     reader.refine(5, 5)  # which was right: the first two steps are equal
     count = reader.segmenter.undo_stack.n_commands()
     for number in (1, 0, 1):
-        reader.segmenter.choose_step(5, number)
+        reader.segmenter.mending.choose_step(5, number)
         assert known.shown_step(5) == number
     assert reader.segmenter.undo_stack.n_commands() == count
-    reader.segmenter.choose_step(BAD, 1)  # which was not refined
+    reader.segmenter.mending.choose_step(BAD, 1)  # which was not refined
     assert np.array_equal(np.delete(reader.voxels(), WORST, 0), np.delete(reader.wrong, WORST, 0))
 
 
@@ -162,19 +162,19 @@ def test_going_to_a_step_is_no_correction_of_a_slice_with_a_prompt(reader: Reade
     reader.review()
     reader.refine(WORST, WORST)
     for number in (0, 2):
-        reader.segmenter.choose_step(WORST, number)
+        reader.segmenter.mending.choose_step(WORST, number)
         reader.rest()
-        assert reader.segmenter.corrected_slices() == []
+        assert reader.segmenter.looks.corrected_slices() == []
     reader.segmenter.add_prompt(reader.box(WORST, grow=-2))
     reader.settle()
     reader.rest()
-    assert reader.segmenter.corrected_slices() == [WORST]
+    assert reader.segmenter.looks.corrected_slices() == [WORST]
 
 
 def test_a_slice_that_a_person_prompts_during_the_run_is_theirs(reader: Reader) -> None:
     reader.session.pause.clear()
-    reader.segmenter.refine(0, None, 0)
-    while reader.segmenter.reviewed() is None:
+    reader.segmenter.mending.refine(0, None, 0)
+    while reader.segmenter.looks.of() is None:
         reader.calls.get(timeout=20)()
     small = reader.box(BAD, grow=-5)
     reader.segmenter.add_prompt(small)
@@ -201,7 +201,7 @@ def test_a_locked_segment_is_looked_at_but_not_changed(reader: Reader) -> None:
     reader.review()
     assert reader.ranked[0] == WORST
     reader.refine()
-    reader.segmenter.take_suggestions(WORST)
+    reader.segmenter.mending.take_suggestions(WORST)
     assert all("locked" in text for text in reader.said)
     assert len(reader.said) == 2
     assert np.array_equal(reader.voxels(), reader.wrong)
@@ -217,15 +217,15 @@ def test_a_correction_is_carried_to_the_neighbours_and_only_they_are_looked_at_a
     reader.settle()
     reader.rest()
     assert reader.session.asked == [("review", 0, WORST, WORST)]  # beside what else goes on
-    assert reader.segmenter.corrected_slices() == [WORST]
+    assert reader.segmenter.looks.corrected_slices() == [WORST]
     assert reader.ranked[0] == BAD  # what a person corrected is not unsure
-    assert reader.segmenter.carry_corrections(reach=2) == [WORST]
+    assert reader.segmenter.mending.carry(reach=2) == [WORST]
     reader.settle()
     assert reader.session.asked[1:] == [("carry", 0, WORST), ("review", 0, 2, 3), ("review", 0, 5, 6)]
     assert np.array_equal(reader.voxels(), reader.truth)
     assert reader.segmenter.undo_text == f"Carry slice {WORST} to the neighbours"
-    assert reader.segmenter.corrected_slices() == []
-    assert reader.segmenter.carry_corrections() == []
+    assert reader.segmenter.looks.corrected_slices() == []
+    assert reader.segmenter.mending.carry() == []
     assert WORST not in reader.ranked
     reader.segmenter.undo()
     expected = reader.wrong.copy()
@@ -241,7 +241,7 @@ def test_a_painted_correction_is_carried_too(reader: Reader) -> None:
     missing = (reader.truth & ~reader.wrong) & (np.arange(12) == WORST)[:, None, None]
     reader.paint(reader.id, missing)
     reader.rest()
-    assert reader.segmenter.carry_corrections() == [WORST]
+    assert reader.segmenter.mending.carry() == [WORST]
     reader.settle()
     assert np.array_equal(reader.voxels(), reader.truth)
     (mask,) = reader.segmenter.prompts()
@@ -253,7 +253,7 @@ def test_what_is_painted_while_a_correction_is_carried_stays(reader: Reader) -> 
     reader.segmenter.add_prompt(reader.box(WORST))
     reader.settle()
     reader.rest()
-    assert reader.segmenter.carry_corrections(reach=2) == [WORST]
+    assert reader.segmenter.mending.carry(reach=2) == [WORST]
     spot = np.zeros_like(reader.truth)
     spot[WORST + 1, 2:6, 2:6] = True
     reader.paint(reader.id, spot)
@@ -270,10 +270,10 @@ def test_a_slice_without_neighbours_has_nothing_to_be_carried_to(reader: Reader)
     )
     reader.settle()
     reader.rest()
-    assert reader.segmenter.corrected_slices() == [WORST]
-    assert reader.segmenter.carry_corrections() == []
+    assert reader.segmenter.looks.corrected_slices() == [WORST]
+    assert reader.segmenter.mending.carry() == []
     reader.settle()
-    assert reader.segmenter.corrected_slices() == []
+    assert reader.segmenter.looks.corrected_slices() == []
     assert "carry" not in [asked[0] for asked in reader.session.asked]
     assert np.flatnonzero(reader.voxels(only).any(axis=(1, 2))).tolist() == [WORST]
 

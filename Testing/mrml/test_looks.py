@@ -30,7 +30,7 @@ def test_a_look_ranks_the_slices_and_changes_nothing(reader: Reader) -> None:
     assert known.axis == 0
     assert set(known.now()) == set(range(SLICES[0] - 1, SLICES[-1] + 2))  # and the slices beside both ends
     assert reader.ranked[:2] == [WORST, BAD]
-    run = reader.segmenter.expected_dice()
+    run = reader.segmenter.looks.expected_dice()
     assert run is not None
     assert run.agreement[WORST] < run.agreement[BAD] < run.agreement[SLICES[0]] == 1
     assert [span[:2] for span in run.sure_spans][1] == (WORST, WORST)
@@ -49,7 +49,7 @@ def test_a_look_at_a_range_keeps_what_is_known_of_the_rest(reader: Reader) -> No
 
 def test_a_cancelled_look_keeps_the_finished_slices(reader: Reader) -> None:
     reader.session.pause.clear()
-    reader.segmenter.review(0, None, 0)
+    reader.segmenter.looks.look(0, None, 0)
     while not reader.ranked:
         reader.calls.get(timeout=20)()
     reader.segmenter.undo()
@@ -57,7 +57,7 @@ def test_a_cancelled_look_keeps_the_finished_slices(reader: Reader) -> None:
     reader.segmenter.cancel()
     reader.session.pause.set()
     reader.settle()
-    known = reader.segmenter.reviewed()
+    known = reader.segmenter.looks.of()
     assert known is not None
     assert not known.complete
     assert len(known.now()) == 1
@@ -66,13 +66,13 @@ def test_a_cancelled_look_keeps_the_finished_slices(reader: Reader) -> None:
 
 def test_without_a_segment_or_voxels_it_says_what_to_do(reader: Reader) -> None:
     empty = reader.segmenter.add_segment("nothing")
-    reader.segmenter.review()
+    reader.segmenter.looks.look()
     assert reader.said[-1] == '"nothing" is empty; draw a box around the object first.'
-    reader.segmenter.refine()
+    reader.segmenter.mending.refine()
     assert reader.said[-1].startswith('"nothing" is empty')
     reader.segmenter.remove_segment(empty)
     reader.segmenter.remove_segment(reader.id)
-    reader.segmenter.review()
+    reader.segmenter.looks.look()
     assert "draw a box" in reader.said[-1]
     assert reader.session.asked == []
 
@@ -83,9 +83,9 @@ def test_without_a_segment_or_voxels_it_says_what_to_do(reader: Reader) -> None:
 def test_the_uncertainty_is_a_volume_in_bits_where_the_image_is(reader: Reader) -> None:
     reader.review()
     assert np.array_equal(reader.uncertain(), (reader.truth ^ reader.wrong).astype(np.float32))
-    assert np.array_equal(reader.segmenter.uncertainty_values(), reader.uncertain())
-    assert reader.segmenter.uncertainty is not None
-    node = reader.segmenter.uncertainty.node(reader.id)
+    assert np.array_equal(reader.segmenter.looks.display.values(), reader.uncertain())
+    assert reader.segmenter.looks.display.nodes is not None
+    node = reader.segmenter.looks.display.nodes.node(reader.id)
     assert node.GetName() == "Uncertainty of rod (bits)"
     assert node.GetSaveWithScene()
     display = node.GetDisplayNode()
@@ -96,7 +96,7 @@ def test_it_moves_with_the_image(reader: Reader, put_under: Any) -> None:
     matrix = np.diag([1.0, 1.0, 1.0, 1.0])
     matrix[:3, 3] = 5, -7, 11
     reader.review()
-    before = geometry_from_node(reader.segmenter.uncertainty.node(reader.id)).ijk_to_ras  # type: ignore[union-attr]
+    before = geometry_from_node(reader.segmenter.looks.display.nodes.node(reader.id)).ijk_to_ras  # type: ignore[union-attr]
     reader.segmenter.close()
     put_under(reader.volume_node, matrix)
     reader.segmentation_node.SetAndObserveTransformNodeID(reader.volume_node.GetTransformNodeID())
@@ -104,7 +104,7 @@ def test_it_moves_with_the_image(reader: Reader, put_under: Any) -> None:
         reader.session, reader.volume_node, reader.segmentation_node, reader.calls.put
     )
     reader.review()
-    after = geometry_from_node(reader.segmenter.uncertainty.node(reader.id)).ijk_to_ras  # type: ignore[union-attr]
+    after = geometry_from_node(reader.segmenter.looks.display.nodes.node(reader.id)).ijk_to_ras  # type: ignore[union-attr]
     assert np.allclose(after, matrix @ before)
 
 
@@ -113,24 +113,24 @@ def test_it_lies_over_the_image_and_leaves_the_views_as_they_were(reader: Reader
     composite.SetForegroundVolumeID(reader.volume_node.GetID())
     composite.SetForegroundOpacity(0.25)
     reader.review()
-    uncertainty = reader.segmenter.uncertainty
+    uncertainty = reader.segmenter.looks.display.nodes
     assert uncertainty is not None
     node = uncertainty.node(reader.id)
     assert composite.GetForegroundVolumeID() == node.GetID()
-    reader.segmenter.set_uncertainty_shown(True, 0.5)
+    reader.segmenter.looks.display.show(True, 0.5)
     assert composite.GetForegroundOpacity() == 0.5
     other = reader.segmenter.add_segment("other")  # which nobody looked at
     assert composite.GetForegroundVolumeID() == reader.volume_node.GetID()
     reader.segmenter.active_segment = reader.id
     assert composite.GetForegroundVolumeID() == node.GetID()
-    reader.segmenter.set_uncertainty_shown(False)
+    reader.segmenter.looks.display.show(False)
     assert composite.GetForegroundVolumeID() == reader.volume_node.GetID()
     assert composite.GetForegroundOpacity() == 0.25
     reader.segmenter.active_segment = other
     reader.segmenter.remove_segment(reader.id)
     assert node.GetScene() is None
     with pytest.raises(PromptError, match="Where is it unsure"):
-        reader.segmenter.uncertainty_values()
+        reader.segmenter.looks.display.values()
     reader.segmenter.close()
     assert scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode") == 0
 
@@ -140,9 +140,9 @@ def test_only_the_outlines_stay_over_the_uncertainty(reader: Reader) -> None:
     reader.review()
     assert not display.GetVisibility2DFill()
     assert display.GetVisibility2DOutline()
-    reader.segmenter.set_uncertainty_shown(False)
+    reader.segmenter.looks.display.show(False)
     assert display.GetVisibility2DFill()
-    reader.segmenter.set_uncertainty_shown(True)
+    reader.segmenter.looks.display.show(True)
     reader.segmenter.close()
     assert display.GetVisibility2DFill()
 
@@ -152,7 +152,7 @@ def test_the_surface_is_coloured_by_the_uncertainty_around_it(reader: Reader, sc
 
     display = reader.segmentation_node.GetDisplayNode()
     reader.review()
-    reader.segmenter.set_uncertain_surface_shown(True)
+    reader.segmenter.looks.display.show_on_surface(True)
     reader.segmenter.set_surface_shown(True)
     model = scene.GetFirstNodeByClass("vtkMRMLModelNode")
     assert model.GetDisplayNode().GetScalarVisibility()
@@ -162,7 +162,7 @@ def test_the_surface_is_coloured_by_the_uncertainty_around_it(reader: Reader, sc
     slices = np.rint(reader.segmenter.volume.geometry.ijk_from_ras(points)[:, 2])
     assert values[slices == WORST].max() > 0.1
     assert values[slices == WORST].max() > 2 * values[slices == SLICES[-1]].max()
-    reader.segmenter.set_uncertain_surface_shown(False)
+    reader.segmenter.looks.display.show_on_surface(False)
     assert scene.GetNumberOfNodesByClass("vtkMRMLModelNode") == 0
     assert display.GetSegmentVisibility3D(reader.id)
 

@@ -12,32 +12,32 @@ from typing import Any
 
 import numpy as np
 
-from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, PromptError
+from AutoPromptSAMLib.errors import AutoPromptSAMError, PromptError
 from AutoPromptSAMLib.geometry import Crop, Volume
 from AutoPromptSAMLib.geometry.views import view_of
 from AutoPromptSAMLib.loops.job import Job
-from AutoPromptSAMLib.mrml.learning import TaskLearning
-from AutoPromptSAMLib.mrml.reports import Message, Propagation, Status
-from AutoPromptSAMLib.mrml.segment_list import is_visible
+from AutoPromptSAMLib.mrml.reports import Message, Propagation
+from AutoPromptSAMLib.mrml.segment_list import is_visible, segment_of
 from AutoPromptSAMLib.mrml.steps import Step
+from AutoPromptSAMLib.mrml.volume_runs import VolumeRuns
 from AutoPromptSAMLib.names import different
 from AutoPromptSAMLib.prompts import MaskPrompt
 from AutoPromptSAMLib.session.protocol import AutomaticResult
-from AutoPromptSAMLib.session.seeds import seed_slices
 from AutoPromptSAMLib.supports import SupportObject, SupportPair, SupportSet, pairs_from_volume
 
 MakePairs = Callable[[], list[SupportPair]]
 
 
-class AutomaticPrompting(TaskLearning):
-    """Segments found by examples; ``InteractiveSegmenter`` adds propagation and files."""
+class Examples:
+    """What examples do for a segmenter."""
 
-    _given: tuple[Any, ...] | None = None  # which supports the session has
-    _last_pushed: Step | None = None
+    def __init__(self, segmenter: VolumeRuns) -> None:
+        self.segmenter = segmenter
+        self._given: tuple[Any, ...] | None = None  # which supports the session has
 
     # -- a run --------------------------------------------------------------------------------------------------------
 
-    def prompt_automatically(
+    def run(
         self,
         supports: SupportSet,
         objects: Sequence[str] | None = None,
@@ -50,66 +50,68 @@ class AutomaticPrompting(TaskLearning):
         ``axis`` None is the one whose slices the set shows. All of it is one undo step. Slices that a person prompted
         or painted keep what is there, and are examples of the others.
         """
-        if not self._is_free():
+        segmenter = self.segmenter
+        if not segmenter.is_free():
             return
-        self._take_edits()
-        before, runs = self._active, dict(self._runs)
-        step = Step(f"Prompt from {supports.name}", self._travel, by_hand=dict(self.kept.by_hand))
-        with self._saying(), self._taken_back(step):
+        segmenter.take_edits()
+        before, runs = segmenter.active_segment, dict(segmenter.runs)
+        step = segmenter.new_step(f"Prompt from {supports.name}")
+        with segmenter.saying(), segmenter.taken_back(step):
             from AutoPromptSAMLib.session.automatic import Automatic  # here, for it brings scipy
 
-            prompting, unlike = Automatic(supports), _unlike(supports, self.volume)
-            along = prompting.axis(self.volume.geometry) if axis is None else axis
+            prompting, unlike = Automatic(supports), _unlike(supports, segmenter.volume)
+            along = prompting.axis(segmenter.volume.geometry) if axis is None else axis
             ids, new = self._targets(supports, prompting.checked_objects(objects))
             try:
-                step.prompt_steps = sum(self._masks.take_painted(id, along) for id in ids.values())
+                step.prompt_steps = sum(segmenter.present_masks.take_painted(id, along) for id in ids.values())
                 self._give(supports, ids)
-                self._since_run.clear()
-                end = self.volume.geometry.shape[along] - 1 if last is None else last
+                end = segmenter.volume.geometry.shape[along] - 1 if last is None else last
                 kept = {id: self._elsewhere(id, along, first, end) for id in ids.values()}
                 found = {id: dict(run.agreement) for id, run in kept.items()}
-                self._propagating = self.session.prompt_automatically(
-                    list(ids.values()),
-                    along,
-                    first,
-                    last,
-                    lambda id, index, crop, sure: self._call(
-                        lambda: self._show_found(id, along, index, crop, sure, found, step)
+                segmenter.start(
+                    f"Prompting from {supports.name}",
+                    lambda: segmenter.session.prompt_automatically(
+                        list(ids.values()),
+                        along,
+                        first,
+                        last,
+                        lambda id, index, crop, sure: segmenter.call(
+                            lambda: self._show_found(id, along, index, crop, sure, found, step)
+                        ),
+                        segmenter.later(segmenter.on_progress),
+                        segmenter.later(lambda job: segmenter.ended(job, lambda job: self._found(job, step, kept))),
                     ),
-                    self._later(self._on_progress),
-                    self._later(lambda job: self._found(job, step, kept)),
                 )
             except AutoPromptSAMError:
                 for id in new:
-                    self._drop(id)
-                self._activate(before)
+                    segmenter.drop_segment(id)
+                segmenter.activate(before)
                 raise
-            undone, redone = self._adding(new)
+            undone, redone = segmenter.adding(new)
 
             def undo() -> None:
                 undone()
-                after.update(self._runs)
-                self._runs = dict(runs)
-                self._activate(before if before in self.kept.known else next(iter(self.kept.known), None))
+                after.update(segmenter.runs)
+                segmenter.runs = dict(runs)
+                known = segmenter.kept.known
+                segmenter.activate(before if before in known else next(iter(known), None))
 
             def redo() -> None:
                 redone()
-                self._runs = dict(after)
-                self.changed("propagation")
+                segmenter.runs = dict(after)
+                segmenter.changed("propagation")
 
             after: dict[str, Propagation] = {}
             step.undone, step.redone = undo, redo
-            self._push(step)
+            segmenter.push(step)
             for id, sure in found.items():
-                self._runs[id] = replace(kept[id], agreement=sure, complete=False)
+                segmenter.runs[id] = replace(kept[id], agreement=sure, complete=False)
             if unlike is not None:
-                self.said(Message(unlike, "warning"))
-            self._running = Status("propagating", f"Prompting from {supports.name}")
-            self._set_status()
-            if self._active not in found:
-                self._activate(next(iter(found)))
+                segmenter.said(Message(unlike, "warning"))
+            if segmenter.active_segment not in found:
+                segmenter.activate(next(iter(found)))
             for what in ("segments", "prompts", "propagation"):
-                self.changed(what)
+                segmenter.changed(what)
 
     def unsure_slices(self) -> list[tuple[str, int, float]]:
         """Segment, slice and confidence (0 to 1) of what examples found, the least sure first.
@@ -117,29 +119,28 @@ class AutomaticPrompting(TaskLearning):
         Without the slices that a person has prompted or painted since.
         """
         rows = []
-        for id, run in self._runs.items():
-            if run.automatic and id in self.kept.known:
-                vouched = self._vouched(id, run.axis)
+        for id, run in self.segmenter.runs.items():
+            if run.automatic and id in self.segmenter.kept.known:
+                vouched = self.segmenter.vouched(id, run.axis)
                 rows += [(id, index, sure) for index, sure in run.agreement.items() if index not in vouched]
         return sorted(rows, key=lambda row: (row[2], row[1]))
 
-    def accept_slice(self, axis: int, index: int) -> None:
+    def accept(self, axis: int, index: int) -> None:
         """Vouch for what is seen on a slice that examples prompted: re-runs keep it exactly, and go by it on others.
 
-        Segments that are hidden are not vouched for: nobody looked at them.
-
-        A prompt that is moved there later takes that back for its segment (``replace_prompt``), and so does a new box.
+        Segments that are hidden are not vouched for: nobody looked at them. A prompt that is moved there later takes
+        that back for its segment (``replace_prompt``), and so does a new box.
         """
-        taken = []
-        step = Step(f"Accept slice {index}", self._travel, by_hand=dict(self.kept.by_hand))
-        with self._saying(), self._taken_back(step):
-            for id, run in self._runs.items():
-                content = self.kept.slice_of(id, axis, index)
-                if not run.automatic or run.axis != axis or content.is_empty or not is_visible(self.kept.node, id):
+        segmenter, taken = self.segmenter, []
+        step = segmenter.new_step(f"Accept slice {index}")
+        with segmenter.saying(), segmenter.taken_back(step):
+            for id, run in segmenter.runs.items():
+                content, seen = segmenter.kept.slice_of(id, axis, index), is_visible(segmenter.segmentation_node, id)
+                if not run.automatic or run.axis != axis or content.is_empty or not seen:
                     continue
                 taken.append(id)
-                if index not in self._exact(id, axis):
-                    self.session.add_prompt(id, MaskPrompt(content, self.volume.geometry))
+                if index not in segmenter.exact(id, axis):
+                    segmenter.session.add_prompt(id, MaskPrompt(content, segmenter.volume.geometry))
                     step.prompt_steps += 1
             if not taken:
                 raise PromptError(
@@ -147,16 +148,17 @@ class AutomaticPrompting(TaskLearning):
                     "segment."
                 )
             if step.prompt_steps:
-                self._push(step)
-                self.changed("prompts")
+                segmenter.push(step)
+                segmenter.changed("prompts")
 
     def accepted_slices(self, axis: int) -> list[int]:
         """The slices along ``axis`` on which all that examples found was accepted or painted."""
-        runs = {id: run for id, run in self._runs.items() if run.automatic and run.axis == axis}
-        exact = {id: self._exact(id, axis) for id in runs if id in self.kept.known}
+        segmenter, kept = self.segmenter, self.segmenter.kept
+        runs = {id: run for id, run in segmenter.runs.items() if run.automatic and run.axis == axis}
+        exact = {id: segmenter.exact(id, axis) for id in runs if id in kept.known}
 
         def is_whole(index: int) -> bool:
-            return all(index in on or self.kept.slice_of(id, axis, index).is_empty for id, on in exact.items())
+            return all(index in on or kept.slice_of(id, axis, index).is_empty for id, on in exact.items())
 
         return [index for index in sorted(set().union(*exact.values())) if is_whole(index)]
 
@@ -166,8 +168,8 @@ class AutomaticPrompting(TaskLearning):
         """The slices along ``axis`` that a person prompted, painted or accepted: which of these segments are there."""
         found: dict[int, list[str]] = {}
         for id in segment_ids:
-            for index in self._vouched(id, axis):
-                if not self.kept.slice_of(id, axis, index).is_empty:
+            for index in self.segmenter.vouched(id, axis):
+                if not self.segmenter.kept.slice_of(id, axis, index).is_empty:
                     found.setdefault(index, []).append(id)
         return {index: tuple(ids) for index, ids in sorted(found.items())}
 
@@ -179,12 +181,12 @@ class AutomaticPrompting(TaskLearning):
         ``axis`` None: slices that are spread over the segments (``supports.choice``). Else the vouched slices along
         that axis, with the segments that were vouched for. PromptError when there is nothing.
         """
-        ids = [id for id in segment_ids if not self.kept.known.get(id, Crop.empty()).is_empty]
+        ids = [id for id in segment_ids if not self.segmenter.kept.known.get(id, Crop.empty()).is_empty]
         if not ids:
             raise PromptError("None of the segments has voxels on this image; draw one first.")
         objects = {id: self._object_of(id) for id in ids}
-        crops = {id: self.kept.known[id] for id in ids}
-        volume, mapping = self.volume, self.mapping
+        crops = {id: self.segmenter.kept.known[id] for id in ids}
+        volume, mapping = self.segmenter.volume, self.segmenter.mapping
         slices = {} if axis is None else self.vouched_slices(axis, ids)
         if axis is not None and not slices:
             raise PromptError(
@@ -207,18 +209,19 @@ class AutomaticPrompting(TaskLearning):
 
     def _targets(self, supports: SupportSet, names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         """The segment id of each object, and which of them were added for it."""
-        there = matched(names, {id: self._name(id) for id in self.kept.known})
-        ids = {name: id for name, id in there.items() if not self._is_locked(id)}
+        segmenter, kept = self.segmenter, self.segmenter.kept
+        there = matched(names, {id: segmenter.name_of(id) for id in kept.known})
+        ids = {name: id for name, id in there.items() if not segmenter.is_locked(id)}
         wanted = [each for each in supports.objects if each.name in names and each.name not in there]
         if not ids and not wanted:
             raise PromptError("All segments that the examples show are locked; unlock one in the segment list first.")
         new = []
         for each in wanted:
-            with self.kept.own_changes():
-                id = self.writer.add_segment(each.name, each.colour)
-            self.kept.known[id] = Crop.empty()
+            with kept.own_changes():
+                id = segmenter.writer.add_segment(each.name, each.colour)
+            kept.known[id] = Crop.empty()
             if each.terminology:
-                self._segment(id).SetTerminology(each.terminology)
+                segment_of(segmenter.segmentation_node, id).SetTerminology(each.terminology)
             ids[each.name] = id
             new.append(id)
         return ids, new
@@ -229,81 +232,56 @@ class AutomaticPrompting(TaskLearning):
         given = (supports.id, pairs, supports.names, dict(supports.tasks), dict(ids))
         if given != self._given:
             self._given = None
-            self.session.set_supports(_renamed(supports, ids))
+            self.segmenter.session.set_supports(_renamed(supports, ids))
             self._given = given
 
     def _show_found(
         self, id: str, axis: int, index: int, crop: Crop, sure: float, found: dict[str, dict[int, float]], step: Step
     ) -> None:
-        if self._closed or index in self._own_slices(id, axis):
+        if self.segmenter.is_closed or index in self.segmenter.own_slices(id, axis):
             return
         if crop.is_empty:
             found[id].pop(index, None)
         else:
             found[id][index] = sure
-        self._show_slice(id, axis, index, crop, step)
-        self.changed("propagation")
+        self.segmenter.show_slice(id, axis, index, crop, step)
+        self.segmenter.changed("propagation")
 
-    def _found(self, job: Job[AutomaticResult], step: Step, kept: Mapping[str, Propagation]) -> None:
-        self._propagating = self._running = None
-        with self._saying():
-            if job.error is not None and not step.flips and self._last_pushed is step:
-                self._travel(step, False)
-                step.obsolete = True
-                self.undo_stack.undo()  # which drops it
-            if isinstance(job.error, Cancelled):
-                self.said(Message("Cancelled before a slice was finished; nothing was changed."))
-            elif job.error is not None:
-                raise job.error
-            else:
-                self._keep(job.result(), kept)
-        self._set_status()
-        self.changed("propagation")
+    def _found(self, job: Job[AutomaticResult], step: Step, kept: Mapping[str, Propagation]) -> bool:
+        segmenter = self.segmenter
+        if job.error is not None:
+            segmenter.drop_step(step)
+        is_whole = segmenter.is_whole(job, "Cancelled before a slice was finished; nothing was changed.")
+        if job.error is not None:
+            return False
+        result, nowhere = job.result(), []
+        for id, sure in result.confidence.items():
+            if id in segmenter.kept.known:
+                seeds = sorted({*kept[id].seeds, *result.corrected.get(id, ())})
+                together = dict(sorted({**kept[id].agreement, **sure}.items()))
+                segmenter.runs[id] = Propagation(result.axis, together, seeds, result.complete, True)
+                nowhere += [] if sure else [f'"{segmenter.name_of(id)}"']
+        if is_whole and nowhere:
+            names = " and ".join(nowhere)
+            segmenter.said(
+                Message(f"{names} was found on none of these slices; if it is there, box it on one and run again.")
+            )
+        return is_whole
 
     def _elsewhere(self, segment_id: str, axis: int, first: int, last: int) -> Propagation:
         """What the last run of a segment found on the slices that a run from ``first`` to ``last`` leaves alone."""
-        run = self._runs.get(segment_id)
+        run = self.segmenter.runs.get(segment_id)
         if run is None or not run.automatic or run.axis != axis:
             return Propagation(axis, automatic=True)
         sure = {index: value for index, value in run.agreement.items() if not first <= index <= last}
         return replace(run, agreement=sure, seeds=[index for index in run.seeds if not first <= index <= last])
 
-    def _keep(self, result: AutomaticResult, kept: Mapping[str, Propagation]) -> None:
-        nowhere = []
-        for id, sure in result.confidence.items():
-            if id in self.kept.known:
-                seeds = sorted({*kept[id].seeds, *result.corrected.get(id, ())})
-                together = dict(sorted({**kept[id].agreement, **sure}.items()))
-                self._runs[id] = Propagation(result.axis, together, seeds, result.complete, True)
-                nowhere += [] if sure else [f'"{self._name(id)}"']
-        if not result.complete:
-            self.said(Message("Cancelled; the slices that were finished are kept."))
-        elif nowhere:
-            names = " and ".join(nowhere)
-            self.said(
-                Message(f"{names} was found on none of these slices; if it is there, box it on one and run again.")
-            )
-
-    def _vouched(self, segment_id: str, axis: int) -> set[int]:
-        """Slices that a person prompted, painted or accepted."""
-        prompted = seed_slices(self.prompts(segment_id), self.volume.geometry, axis)
-        return prompted | set(self.kept.painted_slices(segment_id, axis))
-
-    def _exact(self, segment_id: str, axis: int) -> set[int]:
-        """Slices whose mask a person painted or accepted."""
-        masks = [prompt for prompt in self.prompts(segment_id) if isinstance(prompt, MaskPrompt)]
-        return seed_slices(masks, self.volume.geometry, axis) | set(self.kept.painted_slices(segment_id, axis))
-
     def _object_of(self, segment_id: str) -> SupportObject:
-        segment = self._segment(segment_id)
+        segmenter = self.segmenter
+        segment, ids = segment_of(segmenter.segmentation_node, segment_id), list(segmenter.kept.known)
         red, green, blue = segment.GetColor()
-        names = different(self._name(id) for id in self.kept.known)
-        name = names[list(self.kept.known).index(segment_id)]
+        name = different(map(segmenter.name_of, ids))[ids.index(segment_id)]
         return SupportObject(name, (red, green, blue), segment.GetTerminology() or "")
-
-    def _push(self, step: Step) -> None:
-        self._last_pushed = step
-        super()._push(step)
 
 
 def _unlike(supports: SupportSet, volume: Volume) -> str | None:

@@ -10,7 +10,7 @@ import pytest
 
 from AutoPromptSAMLib.errors import ModelError, PromptError
 from AutoPromptSAMLib.geometry import Crop
-from AutoPromptSAMLib.mrml.automatic import matched
+from AutoPromptSAMLib.mrml.examples import matched
 from AutoPromptSAMLib.mrml.reports import SURE_COLORS, SURE_LEVELS, Propagation
 from AutoPromptSAMLib.supports import SupportError, SupportObject, SupportPair, SupportSet
 
@@ -64,21 +64,21 @@ def test_confidence_is_kept_by_segment_and_leads_to_the_least_sure_slice(person:
     assert run is not None
     assert run.automatic
     assert run.agreement == {n: SURE[n] for n in SLICES}
-    assert [row[1] for row in person.segmenter.unsure_slices()[:2]] == [3, 7]
-    person.segmenter.accept_slice(0, 3)
-    assert [row[1] for row in person.segmenter.unsure_slices()[:2]] == [7, 2]
+    assert [row[1] for row in person.segmenter.examples.unsure_slices()[:2]] == [3, 7]
+    person.segmenter.examples.accept(0, 3)
+    assert [row[1] for row in person.segmenter.examples.unsure_slices()[:2]] == [7, 2]
 
 
 def test_accepted_and_painted_slices_stay_when_it_runs_again(person: Person) -> None:
     supports = examples("rod")
     person.run(supports)
     (info,) = person.segmenter.segments
-    person.segmenter.accept_slice(0, 3)
+    person.segmenter.examples.accept(0, 3)
     assert person.segmenter.undo_text == "Accept slice 3"
     spot = np.zeros_like(person.truth)
     spot[5, 2:6, 2:6] = True
     person.paint(info.id, spot)
-    assert list(person.segmenter.vouched_slices(0, [info.id])) == [3, 5]
+    assert list(person.segmenter.examples.vouched_slices(0, [info.id])) == [3, 5]
     person.run(supports)
     expected = person.truth | spot
     assert np.array_equal(person.voxels(info.id), expected)
@@ -101,10 +101,10 @@ def test_a_prompt_that_is_moved_on_an_accepted_slice_takes_the_acceptance_back(p
     person.settle()
     accepted = person.voxels(info.id)
     assert accepted[4].sum() < person.truth[4].sum()
-    assert segmenter.accepted_slices(0) == []
+    assert segmenter.examples.accepted_slices(0) == []
     for index in (4, 5):
-        segmenter.accept_slice(0, index)
-    assert segmenter.accepted_slices(0) == [4, 5]
+        segmenter.examples.accept(0, index)
+    assert segmenter.examples.accepted_slices(0) == [4, 5]
     prompts = segmenter.prompts(info.id)
     for grow in (-3, -1, 0):
         segmenter.replace_prompt(replace(person.box(4, grow), id=small.id), final=False)
@@ -113,14 +113,14 @@ def test_a_prompt_that_is_moved_on_an_accepted_slice_takes_the_acceptance_back(p
     person.settle()
     assert segmenter.undo_text == "Move box"
     assert np.array_equal(person.voxels(info.id), person.truth)
-    assert segmenter.accepted_slices(0) == [5]
+    assert segmenter.examples.accepted_slices(0) == [5]
     assert [prompt.type for prompt in segmenter.prompts(info.id)] == ["box", "mask"]
     segmenter.undo()
     assert segmenter.prompts(info.id) == prompts
-    assert segmenter.accepted_slices(0) == [4, 5]
+    assert segmenter.examples.accepted_slices(0) == [4, 5]
     assert np.array_equal(person.voxels(info.id), accepted)
     segmenter.redo()
-    assert segmenter.accepted_slices(0) == [5]
+    assert segmenter.examples.accepted_slices(0) == [5]
     assert np.array_equal(person.voxels(info.id), person.truth)
     segmenter.undo()
     assert segmenter.undo_text == "Accept slice 5"
@@ -131,10 +131,10 @@ def test_a_new_box_on_an_accepted_slice_takes_the_acceptance_back_and_a_click_co
     person.run(examples("rod"))
     (info,) = segmenter.segments
     for index in (3, 4):
-        segmenter.accept_slice(0, index)
+        segmenter.examples.accept(0, index)
     segmenter.add_prompt(person.box(4, -4))
     person.settle()
-    assert segmenter.accepted_slices(0) == [3]
+    assert segmenter.examples.accepted_slices(0) == [3]
     assert person.voxels(info.id)[4].sum() < person.truth[4].sum()
     rows, cols = np.nonzero(person.truth[3])
     click = person.point(int(cols.min()) - 6, int(rows.min()) - 6, 3)
@@ -146,7 +146,7 @@ def test_a_new_box_on_an_accepted_slice_takes_the_acceptance_back_and_a_click_co
     corrected = person.voxels(info.id)[3]
     assert corrected[rows.max() + 6, cols.max() + 6]
     assert (corrected & person.truth[3]).sum() == person.truth[3].sum()
-    assert segmenter.accepted_slices(0) == [3]
+    assert segmenter.examples.accepted_slices(0) == [3]
 
 
 def test_a_prompt_that_cannot_be_moved_there_leaves_the_acceptance(person: Person) -> None:
@@ -156,10 +156,10 @@ def test_a_prompt_that_cannot_be_moved_there_leaves_the_acceptance(person: Perso
     box = person.box(4, -4)
     segmenter.add_prompt(box)
     person.settle()
-    segmenter.accept_slice(0, 4)
+    segmenter.examples.accept(0, 4)
     segmenter.replace_prompt(replace(box, center_ras=box.center_ras + 1000))
     assert "outside the image" in person.said[-1]
-    assert segmenter.accepted_slices(0) == [4]
+    assert segmenter.examples.accepted_slices(0) == [4]
     assert segmenter.undo_text == "Accept slice 4"
     segmenter.undo()
     assert segmenter.prompts(info.id) == (box,)
@@ -168,7 +168,7 @@ def test_a_prompt_that_cannot_be_moved_there_leaves_the_acceptance(person: Perso
 def test_what_was_painted_while_it_ran_stays(person: Person) -> None:
     person.session.pause.clear()
     segment_id = person.segmenter.add_segment("rod")
-    person.segmenter.prompt_automatically(examples("rod"))
+    person.segmenter.examples.run(examples("rod"))
     spot = np.zeros_like(person.truth)
     spot[7, 2:6, 2:6] = True
     person.segmenter.writer.write(segment_id, Crop.from_full(spot), region=Crop.empty())
@@ -181,7 +181,7 @@ def test_what_was_painted_while_it_ran_stays(person: Person) -> None:
 
 def test_cancel_keeps_what_is_done(person: Person) -> None:
     person.session.pause.clear()
-    person.segmenter.prompt_automatically(examples("rod"), first=2)
+    person.segmenter.examples.run(examples("rod"), first=2)
     person.calls.get(timeout=20)()
     person.segmenter.cancel()
     person.session.pause.set()
@@ -218,7 +218,7 @@ def test_a_set_without_pairs_and_a_slice_without_result_are_said(person: Person)
     person.run(SupportSet("0123456789ab", "Nothing", (SupportObject("rod", (0, 0, 1)),)))
     assert '"Nothing" has no annotated image' in person.said[-1]
     person.run(examples("rod"))
-    person.segmenter.accept_slice(0, 0)
+    person.segmenter.examples.accept(0, 0)
     assert "slice 0" in person.said[-1]
 
 
@@ -226,11 +226,11 @@ def test_slices_that_were_vouched_for_become_examples_with_what_was_vouched_for(
     supports = examples("rod", "other rod")
     person.run(supports)
     rod, other = (info.id for info in person.segmenter.segments)
-    person.segmenter.accept_slice(0, 4)
+    person.segmenter.examples.accept(0, 4)
     spot = np.zeros_like(person.truth)
     spot[6, 2:6, 2:6] = True
     person.paint(other, spot)
-    objects, make = person.segmenter.new_pairs([rod, other], 0)
+    objects, make = person.segmenter.examples.new_pairs([rod, other], 0)
     assert [(each.name, each.colour[0]) for each in objects] == [
         ("rod", pytest.approx(0.0)), ("other rod", pytest.approx(0.25, abs=0.01)),
     ]  # fmt: skip
@@ -247,7 +247,7 @@ def test_slices_that_were_vouched_for_become_examples_with_what_was_vouched_for(
 def test_without_a_choice_examples_are_spread_over_the_segments(person: Person) -> None:
     person.run(examples("rod"))
     ids = [info.id for info in person.segmenter.segments]
-    _, make = person.segmenter.new_pairs(ids)
+    _, make = person.segmenter.examples.new_pairs(ids)
     pairs = make()
     assert {f"axial {n}" for n in SLICES} <= {pair.name for pair in pairs}
     assert all(pair.masks["rod"].any() for pair in pairs if pair.name in {f"axial {n}" for n in SLICES})
@@ -272,10 +272,10 @@ def test_hidden_segments_are_not_accepted(person: Person) -> None:
     person.run(examples("rod", "other rod"))
     rod, other = (info.id for info in person.segmenter.segments)
     person.segmentation_node.GetDisplayNode().SetSegmentVisibility(other, False)
-    person.segmenter.accept_slice(0, 4)
-    assert person.segmenter.vouched_slices(0, [rod, other]) == {4: (rod,)}
+    person.segmenter.examples.accept(0, 4)
+    assert person.segmenter.examples.vouched_slices(0, [rod, other]) == {4: (rod,)}
     person.segmentation_node.GetDisplayNode().SetSegmentVisibility(rod, False)
-    person.segmenter.accept_slice(0, 5)
+    person.segmenter.examples.accept(0, 5)
     assert "show the segment" in person.said[-1]
 
 
@@ -332,16 +332,16 @@ def test_a_damaged_example_starts_no_run(person: Person) -> None:
 def test_slices_across_those_that_were_vouched_for_are_not(person: Person) -> None:
     person.run(examples("rod", "other rod"))
     rod, other = (info.id for info in person.segmenter.segments)
-    person.segmenter.accept_slice(0, 4)
+    person.segmenter.examples.accept(0, 4)
     for index in (6, 7):  # slices side by side: a block, drawn axially
         spot = np.zeros_like(person.truth)
         spot[index, 2:6, 2:6] = True
         person.paint(other, spot)
-    assert set(person.segmenter.vouched_slices(0, [rod, other])) == {4, 6, 7}
+    assert set(person.segmenter.examples.vouched_slices(0, [rod, other])) == {4, 6, 7}
     for axis in (1, 2):
-        assert person.segmenter.vouched_slices(axis, [rod, other]) == {}
+        assert person.segmenter.examples.vouched_slices(axis, [rod, other]) == {}
         with pytest.raises(PromptError, match="No slice of this image was prompted"):
-            person.segmenter.new_pairs([rod, other], axis)
+            person.segmenter.examples.new_pairs([rod, other], axis)
 
 
 def test_slices_that_are_about_as_sure_are_one_span() -> None:
@@ -355,6 +355,6 @@ def test_examples_are_made_in_the_window_that_the_model_sees(person: Person) -> 
 
     person.run(examples("rod"))
     ids = [info.id for info in person.segmenter.segments]
-    default = person.segmenter.new_pairs(ids)[1]()[0].image
+    default = person.segmenter.examples.new_pairs(ids)[1]()[0].image
     person.segmenter.set_mapping(WindowLevel(DARK, 10))
-    assert not np.array_equal(person.segmenter.new_pairs(ids)[1]()[0].image, default)
+    assert not np.array_equal(person.segmenter.examples.new_pairs(ids)[1]()[0].image, default)
