@@ -76,12 +76,12 @@ class ReviewPanel(Panel):
     def refine(self) -> None:
         """Let prompts mend themselves on the slices of the range."""
         self.leads = True
-        self._need().mending.refine(*self.desk.page.automatic.range, self._axis)
+        self._need().refine(*self.desk.page.automatic.range, self._axis)
 
     def refine_one(self) -> None:
         """Let the prompts of the shown slice mend themselves."""
         self.leads = True
-        self._need().mending.refine(self._index, self._index, self._axis)
+        self._need().refine(self._index, self._index, self._axis)
 
     def step(self, by: int) -> None:
         """Put the step after (1) or before (-1) the shown one there."""

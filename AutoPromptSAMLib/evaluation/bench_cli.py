@@ -13,7 +13,7 @@ from rich.table import Table
 
 from AutoPromptSAMLib.console import console
 from AutoPromptSAMLib.errors import Cancelled
-from AutoPromptSAMLib.evaluation.commands import measuring_bar, names
+from AutoPromptSAMLib.evaluation.commands import measuring_bar, names, need_models
 from AutoPromptSAMLib.evaluation.proxy import cli as proxy_cli
 from AutoPromptSAMLib.evaluation.speed import cli as speed_cli
 from AutoPromptSAMLib.evaluation.uncertainty import cli as uncertainty_cli
@@ -86,8 +86,7 @@ def quality(
         seed=seed,
         device=device,
     )
-    for name in models:
-        _fetch(name)
+    need_models(models)
     plan = runner.Plan(settings, tuple(datasets), out, cache_folder=home() / "embeddings")
     with measuring_bar() as report:
         outcome = runner.run(plan, workers, report)
@@ -137,14 +136,3 @@ def _list(datasets: list[Dataset]) -> None:
     Console().print(table)
     for text in refused:
         console.print(text, style="yellow", soft_wrap=True)
-
-
-def _fetch(name: str) -> None:
-    from AutoPromptSAMLib.zoo import ensure, get_card, is_installed
-
-    card = get_card(name)
-    if is_installed(card):
-        ensure(card)
-        return
-    with console.status(f"Fetching {card.title}"):
-        ensure(card)

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from AutoPromptSAMLib.console import console
+from AutoPromptSAMLib.errors import Cancelled
+
+OnProgress = Callable[[int, int, str], None]
+
+
+class Finished(Protocol):
+    """What a benchmark returns."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it came to its end."""
+
+
+Outcome = TypeVar("Outcome", bound=Finished)
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -27,6 +43,27 @@ def numbers(text: str) -> tuple[int, ...]:
     if not found:
         raise typer.BadParameter("give at least one seed, such as 0", param_hint="--seeds")
     return tuple(dict.fromkeys(found))
+
+
+def measure(run: Callable[[OnProgress], Outcome], publish: Callable[[Outcome], str], report: Path) -> None:
+    """``run`` a benchmark, ``publish`` what came of it and say where; Cancelled when it was interrupted."""
+    with measuring_bar() as progress:
+        outcome = run(progress)
+    with console.status("Writing the report"):
+        text = publish(outcome)
+    console.print(text, soft_wrap=True)
+    if not outcome.complete:
+        raise Cancelled("Cancelled; what was finished before is kept.")
+    typer.echo(str(report))
+
+
+def need_models(models: Sequence[str]) -> None:
+    """Get the weights of models that are not on this machine; ModelError when there are none."""
+    from AutoPromptSAMLib.zoo import ensure, get_card
+
+    for card in map(get_card, models):
+        with console.status(f"Getting {card.title}"):
+            ensure(card)
 
 
 @contextmanager

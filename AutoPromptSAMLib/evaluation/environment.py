@@ -6,7 +6,7 @@ import functools
 import hashlib
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,12 @@ def cores() -> int:
 def machine_line() -> str:
     """CPU, cores and system in a line."""
     return f"{cpu_name()}, {cores()} cores, {platform.system()}"
+
+
+def machine_text(machine: Mapping[str, Any]) -> str:
+    """What ``machine`` found, as a sentence."""
+    gpu = f", {machine['gpu']}" if machine.get("gpu") else ""
+    return f"Machine: {machine['cpu']}, {machine['cores']} cores{gpu}, {machine['system']}."
 
 
 def machine() -> dict[str, Any]:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from AutoPromptSAMLib.atomic import atomic_path
+from AutoPromptSAMLib.evaluation.errors import BenchError
 from AutoPromptSAMLib.evaluation.proxy import records as proxy_records
 from AutoPromptSAMLib.evaluation.proxy import report as proxy_report
 from AutoPromptSAMLib.evaluation.quality import records
 from AutoPromptSAMLib.evaluation.quality import report as quality_report
-from AutoPromptSAMLib.evaluation.quality.records import BenchError, Record, Statistics, Unusable
+from AutoPromptSAMLib.evaluation.quality.records import Record, Statistics, Unusable
 from AutoPromptSAMLib.evaluation.run_folder import RESULTS_NAME
 from AutoPromptSAMLib.evaluation.speed import records as speed_records
 from AutoPromptSAMLib.evaluation.speed import report as speed_report

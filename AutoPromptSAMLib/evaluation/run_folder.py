@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from AutoPromptSAMLib.atomic import atomic_path, storage_error
-from AutoPromptSAMLib.errors import AutoPromptSAMError
 from AutoPromptSAMLib.evaluation import environment
-from AutoPromptSAMLib.evaluation.quality.records import BenchError
+from AutoPromptSAMLib.evaluation.errors import BenchError
 
 SETTINGS_NAME, RESULTS_NAME, REPORT_NAME = "settings.json", "results.json", "report.md"
 CALLS_NAME = "calls.json"
@@ -167,13 +166,6 @@ def _note(folder: Path, command: str, complete: bool) -> list[dict[str, Any]]:
     calls = [*(call for call in calls if call["command"] != command), now]
     write_json(path, {"calls": calls})
     return calls
-
-
-def reason_of(error: Exception) -> str:
-    """The sentence of an error of ours, or the kind and text of another."""
-    if isinstance(error, AutoPromptSAMError):
-        return str(getattr(error, "reason", error))
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def make_folder(folder: Path) -> None:

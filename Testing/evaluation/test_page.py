@@ -9,9 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from AutoPromptSAMLib import cli
+from AutoPromptSAMLib.evaluation.errors import BenchError
 from AutoPromptSAMLib.evaluation.page import write_page
 from AutoPromptSAMLib.evaluation.quality import report as report
-from AutoPromptSAMLib.evaluation.quality.records import BenchError, CaseRow, Settings, Unusable
+from AutoPromptSAMLib.evaluation.quality.records import CaseRow, Settings, Unusable
 from AutoPromptSAMLib.evaluation.speed.records import REFERENCE, Row, Skipped, SpeedRun
 
 from ..conftest import SentenceCheck

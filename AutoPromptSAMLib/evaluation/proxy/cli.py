@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from AutoPromptSAMLib.console import console
-from AutoPromptSAMLib.errors import Cancelled
-from AutoPromptSAMLib.evaluation.commands import measuring_bar, names, numbers
+from AutoPromptSAMLib.evaluation.commands import measure, names, need_models, numbers
 
 
 def proxy(
@@ -53,7 +52,7 @@ def proxy(
     from AutoPromptSAMLib.evaluation.proxy.runner import Plan, run
     from AutoPromptSAMLib.evaluation.quality.plots import need_matplotlib
     from AutoPromptSAMLib.evaluation.run_folder import REPORT_NAME
-    from AutoPromptSAMLib.zoo import ensure, get_card, home
+    from AutoPromptSAMLib.zoo import home
 
     if start not in ("scratch", "general"):
         raise typer.BadParameter("choose scratch or general", param_hint="--start")
@@ -70,17 +69,8 @@ def proxy(
         known, minutes or None, steps or None, limit, supports, start, lora, device, __version__
     )  # fmt: skip
     datasets = find_datasets(data)
-    for name in models:
-        with console.status(f"Looking for {name}"):
-            ensure(get_card(name))
+    need_models(models)
     plan = Plan(
         settings, asked, tuple(datasets), out, home() / "embeddings", shlex.join(["autopromptsam", *sys.argv[1:]])
     )
-    with measuring_bar() as report:
-        outcome = run(plan, report)
-    with console.status("Writing the report"):
-        text = publish(plan, outcome, not no_plots)
-    console.print(text, soft_wrap=True)
-    if not outcome.complete:
-        raise Cancelled("Cancelled; what was finished before is kept.")
-    typer.echo(str(out / REPORT_NAME))
+    measure(partial(run, plan), lambda outcome: publish(plan, outcome, not no_plots), out / REPORT_NAME)

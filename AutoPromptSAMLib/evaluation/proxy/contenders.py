@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from AutoPromptSAMLib.evaluation.errors import BenchError
 from AutoPromptSAMLib.evaluation.proxy.cells import Mask, by_object, coverage, directions, on_image
 from AutoPromptSAMLib.evaluation.proxy.targets import Find, Target
-from AutoPromptSAMLib.evaluation.quality.records import BenchError
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from AutoPromptSAMLib.datasets import Dataset, Pair, sample_pairs
-from AutoPromptSAMLib.evaluation.quality.records import BenchError
+from AutoPromptSAMLib.evaluation.errors import BenchError
 from AutoPromptSAMLib.training.pool import reserved
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 from AutoPromptSAMLib.datasets import Dataset
+from AutoPromptSAMLib.evaluation.errors import BenchError
 from AutoPromptSAMLib.evaluation.proxy.contenders import CONTENDERS
 from AutoPromptSAMLib.evaluation.proxy.draws import (
     CLAIMED_ON,
@@ -17,7 +18,6 @@ from AutoPromptSAMLib.evaluation.proxy.draws import (
     objects_of,
 )
 from AutoPromptSAMLib.evaluation.proxy.records import APART, GENERAL, Run
-from AutoPromptSAMLib.evaluation.quality.records import BenchError
 from AutoPromptSAMLib.evaluation.run_folder import Unmeasured
 from AutoPromptSAMLib.prompters.proxy_prompt.config import ProxyPromptConfig
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from AutoPromptSAMLib.evaluation import run_folder
+from AutoPromptSAMLib.evaluation.measuring import about, sections
 from AutoPromptSAMLib.evaluation.proxy import summary
 from AutoPromptSAMLib.evaluation.proxy.contenders import CONTENDERS
 from AutoPromptSAMLib.evaluation.proxy.draws import MOST_SHOTS
@@ -58,46 +59,27 @@ def publish(plan: Plan, outcome: Outcome, with_plots: bool = True) -> str:
 
 def markdown(content: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -> str:
     """The report of the content of ``results.json``. ``pictures``: part -> file name of its plot."""
-    pictures = pictures or {}
     records = [Record.from_json(entry) for entry in content["records"]]
-    settings, found = content["settings"], content["environment"]
-    machine = found["machine"]
-    lines = ["# Proxy Prompt", ""]
+    settings = content["settings"]
     bounds = [f"{settings[name]} {name}" for name in ("minutes", "steps") if settings[name] is not None]
     seeds = sorted({record.run.seed for record in records})
-    lines += [
-        *run_folder.call_lines(content),
+    sentence = (
         f"Seeds {', '.join(map(str, seeds)) or 'none'}; test images of a run: {settings['limit'] or 'all'}; learning "
         f"at most {' and '.join(bounds) or 'as long as it does by default'}, from {settings['start']}"
-        f"{_LORA[settings.get('lora')]}. Machine: "
-        f"{machine['cpu']}, {machine['cores']} cores{', ' + machine['gpu'] if machine.get('gpu') else ''}, "
-        f"{machine['system']}.",
-        "",
-        "Versions: " + ", ".join(f"{name} {version}" for name, version in found["versions"].items()) + ".",
-        "",
-    ]
-    for name, sha256 in settings["models"].items():
-        engine = found.get("engines", {}).get(name)
-        lines.append(f"- {name}: weights {sha256 or 'without a known hash'}{f', engine {engine}' if engine else ''}")
-    lines += ["", METHOD, ""]
-    for part, section in (
-        ("shots", _shots(records, settings["supports"])),
-        ("c1", _curves(records)),
-        ("c2", _spreads(records)),
-        ("c3", _swaps(records)),
-        ("c4", _ablations(records)),
-        ("general", _general(records)),
-        ("cost", _cost(content["cost"])),
-    ):
-        if section:
-            lines += [*section, ""]
-            if part in pictures:
-                lines += [f"![{part}]({pictures[part]})", ""]
-    unmeasured = [run_folder.Unmeasured(**entry) for entry in content["unmeasured"]]
-    if unmeasured:
-        body = [[entry.part, entry.what, entry.reason] for entry in unmeasured]
-        lines += ["## Not measured", "", *table(["part", "what", "why"], body), ""]
-    return "\n".join(lines)
+        f"{_LORA[settings.get('lora')]}."
+    )
+    weights = {name: f"weights {sha256 or 'without a known hash'}" for name, sha256 in settings["models"].items()}
+    parts = {
+        "shots": _shots(records, settings["supports"]),
+        "c1": _curves(records),
+        "c2": _spreads(records),
+        "c3": _swaps(records),
+        "c4": _ablations(records),
+        "general": _general(records),
+        "cost": _cost(content["cost"]),
+    }
+    lines = ["# Proxy Prompt", "", *about(content, sentence, weights), "", METHOD, ""]
+    return "\n".join([*lines, *sections(parts, pictures or {}, content["unmeasured"])])
 
 
 def _shots(records: Sequence[Record], supports: int) -> list[str]:

@@ -7,16 +7,17 @@ same command goes on from there. Learning itself goes on from its last checkpoin
 from __future__ import annotations
 
 import hashlib
-import logging
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, StorageError
+from AutoPromptSAMLib.evaluation import measuring
+from AutoPromptSAMLib.evaluation.errors import BenchError
+from AutoPromptSAMLib.evaluation.measuring import Measurement, OnProgress, Say, measure_all
 from AutoPromptSAMLib.evaluation.metrics import dice
 from AutoPromptSAMLib.evaluation.proxy import cost
 from AutoPromptSAMLib.evaluation.proxy.contenders import contender
@@ -31,8 +32,7 @@ from AutoPromptSAMLib.evaluation.proxy.draws import (
 from AutoPromptSAMLib.evaluation.proxy.parts import ABLATIONS, Asked, Work, work_of
 from AutoPromptSAMLib.evaluation.proxy.records import APART, GENERAL, Folder, Record, Run, Settings
 from AutoPromptSAMLib.evaluation.proxy.targets import Target
-from AutoPromptSAMLib.evaluation.quality.records import BenchError
-from AutoPromptSAMLib.evaluation.run_folder import Unmeasured, reason_of
+from AutoPromptSAMLib.evaluation.run_folder import Unmeasured
 from AutoPromptSAMLib.training.pool import reserved
 
 if TYPE_CHECKING:
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.prompters.proxy_prompt.network import ProxyPromptNetwork
     from AutoPromptSAMLib.training.shots import Example
 
-logger = logging.getLogger(__name__)
-
-OnProgress = Callable[[int, int, str], None]
 SLOT = "the object"  # what an object is called when it is asked for apart, whichever it is
 
 
@@ -117,14 +114,10 @@ class Plan:
 
 
 @dataclass
-class Outcome:
-    """All finished runs of the folder, what prompting costs by model, what could not be measured, and the engines."""
+class Outcome(measuring.Outcome[Record]):
+    """What the folder has, and what prompting costs by model."""
 
-    records: list[Record] = field(default_factory=list)
     costs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    unmeasured: list[Unmeasured] = field(default_factory=list)
-    complete: bool = True
-    engines: dict[str, str] = field(default_factory=dict)
 
 
 def run(plan: Plan, on_progress: OnProgress | None = None) -> Outcome:
@@ -136,35 +129,26 @@ def run(plan: Plan, on_progress: OnProgress | None = None) -> Outcome:
     import numpy as np
 
     dice(np.eye(2, dtype=bool), np.eye(2, dtype=bool))  # better now than after an hour
-    work, unmeasured = work_of(plan.asked, plan.datasets)
+    asked, unmeasured = work_of(plan.asked, plan.datasets)
     bench = Bench(plan)
-    costs = [model for model in plan.asked.models if "cost" in plan.asked.parts]
-    total = len(work) + len(costs)
-    report = on_progress or (lambda done, total, text: None)
-    complete = False
-    with suppress(KeyboardInterrupt, Cancelled):
-        for number, each in enumerate(work):
-            what = f"{each.run.model}: {each.run.dataset}: {each.run.name}"
 
-            def say(text: str, number: int = number, what: str = what) -> None:
-                report(number, total, f"{what}: {text}" if text else what)
+    def measure(each: Work, say: Say) -> list[Unmeasured]:
+        bench.measure(each, say)
+        return []
 
-            say("")
-            try:
-                bench.measure(each, say)
-            except (StorageError, Cancelled):
-                raise
-            except Exception as error:
-                unmeasured.append(Unmeasured(each.part, what, reason_of(error)))
-                if not isinstance(error, AutoPromptSAMError):
-                    logger.warning("%s could not be measured.", what, exc_info=error)
-        for number, model in enumerate(costs, len(work)):
-            report(number, total, f"{model}: cost")
-            bench.measure_cost(model)
-        report(total, total, "")
-        complete = True
+    def measure_cost(model: str, say: Say) -> list[Unmeasured]:
+        bench.measure_cost(model)
+        return []
+
+    works = [
+        Measurement(each.part, f"{each.run.model}: {each.run.dataset}: {each.run.name}", partial(measure, each))
+        for each in asked
+    ]
+    if "cost" in plan.asked.parts:
+        works += [Measurement("cost", f"{name}: cost", partial(measure_cost, name)) for name in plan.asked.models]
+    failed, complete = measure_all(works, on_progress)
     found = bench.folder
-    return Outcome(list(found.records()), found.costs(), unmeasured, complete, bench.engines)
+    return Outcome(list(found.records()), [*unmeasured, *failed], complete, bench.engines, found.costs())
 
 
 class Bench:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from AutoPromptSAMLib.atomic import atomic_path
-from AutoPromptSAMLib.evaluation.quality.records import BenchError, CaseRow, Mask, unpack_mask
+from AutoPromptSAMLib.evaluation.errors import BenchError
+from AutoPromptSAMLib.evaluation.quality.records import CaseRow, Mask, unpack_mask
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

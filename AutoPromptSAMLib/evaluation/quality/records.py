@@ -23,16 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from AutoPromptSAMLib.atomic import atomic_path, storage_error
-from AutoPromptSAMLib.errors import AutoPromptSAMError
+from AutoPromptSAMLib.evaluation.errors import BenchError
 
 SCHEMA = "autopromptsam-quality/1"
 LOG_NAME = "cases.jsonl"
 
 Mask = NDArray[np.bool_]
-
-
-class BenchError(AutoPromptSAMError):
-    """A benchmark cannot run as it was asked for."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from AutoPromptSAMLib.atomic import atomic_path
+from AutoPromptSAMLib.evaluation.environment import machine_text
 from AutoPromptSAMLib.evaluation.quality.records import SCHEMA, CaseRow, Record, Statistics, Unusable, summarise
 
 # How metrics are called where people read them, and their digits after the point; others keep their name.
@@ -87,7 +88,6 @@ def markdown(
 ) -> str:
     """The report: the settings and the machine, Dice at a glance, every metric, what could not be measured."""
     settings, environment = about["settings"], about["environment"]
-    machine = environment["machine"]
     limit = settings["limit"] or "all"
     lines = ["# Quality", ""]
     if not complete:
@@ -95,8 +95,7 @@ def markdown(
     lines += [
         f"`{about['command']}`",
         "",
-        f"Seed {settings['seed']}, images of each dataset: {limit}. Machine: {machine['cpu']}, "
-        f"{machine['cores']} cores{', ' + machine['gpu'] if machine.get('gpu') else ''}, {machine['system']}.",
+        f"Seed {settings['seed']}, images of each dataset: {limit}. {machine_text(environment['machine'])}",
         "",
         "Versions: " + ", ".join(f"{name} {version}" for name, version in environment["versions"].items()) + ".",
         "",

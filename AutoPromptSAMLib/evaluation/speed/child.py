@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from AutoPromptSAMLib.evaluation.quality.records import BenchError
+from AutoPromptSAMLib.evaluation.errors import BenchError
 
 COUNTS = (1, 16)  # boxes
 PATIENCE = 600.0  # seconds

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from AutoPromptSAMLib.atomic import atomic_path
+from AutoPromptSAMLib.evaluation.environment import machine_text
 from AutoPromptSAMLib.evaluation.quality.report import table
 from AutoPromptSAMLib.evaluation.speed.rates import rounded
 from AutoPromptSAMLib.evaluation.speed.records import REFERENCE, Noise, Rate, Ratio, Row, SpeedRun, Spread
@@ -33,16 +34,14 @@ def publish(run: SpeedRun, folder: Path, with_plot: bool = True) -> None:
 def markdown(run: SpeedRun, picture: str | None = None) -> str:
     """The report: the machine, how it was measured, a table a model, arithmetic, what was not measured."""
     environment, settings = run.about["environment"], run.about["settings"]
-    machine = environment["machine"]
     lines = ["# Speed", ""]
     if not run.complete:
         lines += ["**This run was interrupted; what is missing was not measured.**", ""]
     lines += [
         f"`{run.about['command']}`",
         "",
-        f"Machine: {machine['cpu']}, {machine['cores']} cores{', ' + machine['gpu'] if machine.get('gpu') else ''}, "
-        f"{machine['system']}. Device {environment['device']}, {environment['threads']} threads of PyTorch, "
-        f"{settings['repeats']} repeats, seed {settings['seed']}.",
+        f"{machine_text(environment['machine'])} Device {environment['device']}, "
+        f"{environment['threads']} threads of PyTorch, {settings['repeats']} repeats, seed {settings['seed']}.",
         "",
         "Versions: " + ", ".join(f"{name} {version}" for name, version in environment["versions"].items()) + ".",
         "",

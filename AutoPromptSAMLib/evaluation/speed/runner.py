@@ -18,7 +18,7 @@ import numpy as np
 from AutoPromptSAMLib.atomic import storage_error
 from AutoPromptSAMLib.errors import AutoPromptSAMError
 from AutoPromptSAMLib.evaluation import environment
-from AutoPromptSAMLib.evaluation.quality.records import BenchError
+from AutoPromptSAMLib.evaluation.errors import BenchError
 from AutoPromptSAMLib.evaluation.speed.child import run_child
 from AutoPromptSAMLib.evaluation.speed.contenders import Contender
 from AutoPromptSAMLib.evaluation.speed.inputs import Inputs, sample_inputs

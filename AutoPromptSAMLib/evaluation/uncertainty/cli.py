@@ -5,14 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from AutoPromptSAMLib.console import console
-from AutoPromptSAMLib.errors import Cancelled
-from AutoPromptSAMLib.evaluation.commands import measuring_bar, names, numbers
+from AutoPromptSAMLib.evaluation.commands import measure, names, need_models, numbers
 
 PARTS = "boxes,points,click,errors,slices,cost,human"
 
@@ -44,27 +43,18 @@ def uncertainty(
     from AutoPromptSAMLib.evaluation.uncertainty.records import Settings
     from AutoPromptSAMLib.evaluation.uncertainty.report import publish
     from AutoPromptSAMLib.evaluation.uncertainty.runner import Plan, run
-    from AutoPromptSAMLib.zoo import ensure, get_card, home
+    from AutoPromptSAMLib.zoo import home
 
     if not no_plots:
         need_matplotlib()  # better now than after an hour
     asked = work.Asked(work.expanded(names(parts)), names(models), numbers(seeds))
     datasets = find_datasets(data)
-    for name in asked.models:
-        with console.status(f"Looking for {name}"):
-            ensure(get_card(name))
+    need_models(asked.models)
     settings = Settings(weights_of(asked.models), limit, device, __version__)
     plan = Plan(
         settings, asked, tuple(datasets), out, home() / "embeddings", shlex.join(["autopromptsam", *sys.argv[1:]])
     )
-    with measuring_bar() as report:
-        outcome = run(plan, report)
-    with console.status("Writing the report"):
-        text = publish(plan, outcome, not no_plots)
-    console.print(text, soft_wrap=True)
-    if not outcome.complete:
-        raise Cancelled("Cancelled; what was finished before is kept.")
-    typer.echo(str(out / REPORT_NAME))
+    measure(partial(run, plan), lambda outcome: publish(plan, outcome, not no_plots), out / REPORT_NAME)
 
 
 def weights_of(models: Sequence[str]) -> dict[str, str]:

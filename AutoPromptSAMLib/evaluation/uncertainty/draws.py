@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from AutoPromptSAMLib.datasets import Dataset, Pair, SliceSample, load_case, slices_of, split_groups
 from AutoPromptSAMLib.datasets.labels import LabelMasks, ObjectRule
-from AutoPromptSAMLib.evaluation.quality.records import BenchError
+from AutoPromptSAMLib.evaluation.errors import BenchError
 from AutoPromptSAMLib.evaluation.quality.runner import case_rng
 from AutoPromptSAMLib.training.pool import reserved
 from AutoPromptSAMLib.zoo import sample_ct

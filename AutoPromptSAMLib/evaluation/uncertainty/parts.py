@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from AutoPromptSAMLib.datasets import Dataset
-from AutoPromptSAMLib.evaluation.quality.records import BenchError
+from AutoPromptSAMLib.evaluation.errors import BenchError
 from AutoPromptSAMLib.evaluation.uncertainty import draws
 from AutoPromptSAMLib.evaluation.uncertainty.records import Run
 

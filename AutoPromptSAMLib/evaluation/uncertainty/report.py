@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from AutoPromptSAMLib.evaluation import run_folder
+from AutoPromptSAMLib.evaluation.measuring import Outcome, about, sections
 from AutoPromptSAMLib.evaluation.proxy.summary import figure_text
 from AutoPromptSAMLib.evaluation.quality.report import table
 from AutoPromptSAMLib.evaluation.uncertainty import cost, summary, volumes
@@ -13,7 +14,7 @@ from AutoPromptSAMLib.evaluation.uncertainty.errors import COVERAGES
 from AutoPromptSAMLib.evaluation.uncertainty.images import POINTS, STARTS, WAYS
 from AutoPromptSAMLib.evaluation.uncertainty.parts import FIT
 from AutoPromptSAMLib.evaluation.uncertainty.records import SCHEMA, Record
-from AutoPromptSAMLib.evaluation.uncertainty.runner import TEMPERATURE, Outcome, Plan
+from AutoPromptSAMLib.evaluation.uncertainty.runner import TEMPERATURE, Plan
 from AutoPromptSAMLib.evaluation.uncertainty.summary import Group
 from AutoPromptSAMLib.evaluation.uncertainty.verdicts import verdicts
 from AutoPromptSAMLib.session import REACH
@@ -32,7 +33,7 @@ refined one is expected to be 5 points of Dice better."""
 COVERED = (0.5, 0.8, 0.95, 1.0)  # coverages in the table of risks
 
 
-def publish(plan: Plan, outcome: Outcome, with_plots: bool = True) -> str:
+def publish(plan: Plan, outcome: Outcome[Record], with_plots: bool = True) -> str:
     """Write everything into the folder of ``plan``; returns the report.
 
     Raises StorageError, and BenchError when plots are wanted and matplotlib is missing.
@@ -56,47 +57,20 @@ def publish(plan: Plan, outcome: Outcome, with_plots: bool = True) -> str:
 
 def markdown(content: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -> str:
     """The report of the content of ``results.json``. ``pictures``: part -> file name of its plot."""
-    pictures = pictures or {}
-    records = [Record.from_json(entry) for entry in content["records"]]
-    lines = ["# Uncertainty", ""]
-    lines += [*_about(content, records), "", METHOD, "", *_verdicts(records)]
-    for part, section in (
-        ("boxes", _boxes(records)),
-        ("points", _points(records)),
-        ("click", _click(records)),
-        ("errors", _errors(records)),
-        ("slices", _slices(records)),
-        ("cost", _cost(records)),
-        ("human", _human(records)),
-    ):
-        if section:
-            lines += [*section, ""]
-            if part in pictures:
-                lines += [f"![{part}]({pictures[part]})", ""]
-    unmeasured = [run_folder.Unmeasured(**entry) for entry in content["unmeasured"]]
-    if unmeasured:
-        body = [[entry.part, entry.what, entry.reason] for entry in unmeasured]
-        lines += ["## Not measured", "", *table(["part", "what", "why"], body), ""]
-    return "\n".join(lines)
-
-
-def _about(content: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
-    settings, found = content["settings"], content["environment"]
-    machine = found["machine"]
+    records, settings = [Record.from_json(entry) for entry in content["records"]], content["settings"]
     seeds = sorted({record.run.seed for record in records})
-    lines = [
-        *run_folder.call_lines(content),
-        f"Seeds {', '.join(map(str, seeds)) or 'none'}; images of a set: {settings['limit'] or 'all'}. Machine: "
-        f"{machine['cpu']}, {machine['cores']} cores{', ' + machine['gpu'] if machine.get('gpu') else ''}, "
-        f"{machine['system']}.",
-        "",
-        "Versions: " + ", ".join(f"{name} {version}" for name, version in found["versions"].items()) + ".",
-        "",
-    ]
-    for name, weights in settings["models"].items():
-        engine = found.get("engines", {}).get(name)
-        lines.append(f"- {name}: {weights}{f', engine {engine}' if engine else ''}")
-    return lines
+    sentence = f"Seeds {', '.join(map(str, seeds)) or 'none'}; images of a set: {settings['limit'] or 'all'}."
+    parts = {
+        "boxes": _boxes(records),
+        "points": _points(records),
+        "click": _click(records),
+        "errors": _errors(records),
+        "slices": _slices(records),
+        "cost": _cost(records),
+        "human": _human(records),
+    }
+    lines = ["# Uncertainty", "", *about(content, sentence, settings["models"]), "", METHOD, "", *_verdicts(records)]
+    return "\n".join([*lines, *sections(parts, pictures or {}, content["unmeasured"])])
 
 
 def _verdicts(records: Sequence[Record]) -> list[str]:

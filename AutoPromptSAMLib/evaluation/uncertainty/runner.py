@@ -6,10 +6,10 @@ and points are the same for all models.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,12 @@ import numpy as np
 
 from AutoPromptSAMLib.datasets import Dataset, Pair, load_case, native_axis, sample_pairs
 from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled, StorageError
+from AutoPromptSAMLib.evaluation.errors import BenchError
+from AutoPromptSAMLib.evaluation.measuring import Measurement, OnProgress, Outcome, Say, could_not, measure_all
 from AutoPromptSAMLib.evaluation.metrics import dice
 from AutoPromptSAMLib.evaluation.proxy.draws import source_hash
 from AutoPromptSAMLib.evaluation.proxy.runner import load_from_zoo
-from AutoPromptSAMLib.evaluation.quality.records import BenchError
-from AutoPromptSAMLib.evaluation.run_folder import Unmeasured, reason_of
+from AutoPromptSAMLib.evaluation.run_folder import Unmeasured
 from AutoPromptSAMLib.evaluation.uncertainty import cost, draws, errors, images, volumes
 from AutoPromptSAMLib.evaluation.uncertainty.parts import FIT, FITS, IMAGES, Asked, Work, work_of
 from AutoPromptSAMLib.evaluation.uncertainty.records import Case, Folder, Record, Run, Settings, rounded
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from AutoPromptSAMLib.datasets import Case as LoadedCase
     from AutoPromptSAMLib.session.local import LocalSession
 
-logger = logging.getLogger(__name__)
-
-OnProgress = Callable[[int, int, str], None]
 Measured = tuple[str, list[Case], Mapping[str, Any]]  # id of an image or an object in it, cases and tables
 VOLUMES = ("slices", "human")  # parts that go through volumes
 TEMPERATURE = "temperature"  # figure of a fit
@@ -56,48 +54,23 @@ class Plan:
     sample: Callable[[], Dataset] = draws.sample_set
 
 
-@dataclass
-class Outcome:
-    """All runs of the folder, what could not be measured, whether the benchmark came to its end, the engines."""
-
-    records: list[Record] = field(default_factory=list)
-    unmeasured: list[Unmeasured] = field(default_factory=list)
-    complete: bool = True
-    engines: dict[str, str] = field(default_factory=dict)
-
-
-def run(plan: Plan, on_progress: OnProgress | None = None) -> Outcome:
+def run(plan: Plan, on_progress: OnProgress | None = None) -> Outcome[Record]:
     """Measure what the folder does not have yet, and return all that it has.
 
     Ctrl-C ends it: the outcome then is not ``complete``. Raises BenchError when the folder has other settings' results
     or there is nothing to test on, StorageError when it cannot be written, MetricsError when MONAI is missing.
     """
     dice(np.eye(2, dtype=bool), np.eye(2, dtype=bool))  # better now than after an hour
-    work = work_of(plan.asked, plan.datasets, plan.sample)
+    asked = work_of(plan.asked, plan.datasets, plan.sample)
     bench = Bench(plan)
-    report = on_progress or (lambda done, total, text: None)
-    unmeasured, complete = [], False
-    with suppress(KeyboardInterrupt, Cancelled):
-        for number, each in enumerate(work):
 
-            def say(text: str, number: int = number, name: str = each.run.name) -> None:
-                report(number, len(work), f"{name}: {text}" if text else name)
+    def measure(each: Work, say: Say) -> list[Unmeasured]:
+        record = bench.measure(each, say)
+        run = each.run
+        return [Unmeasured(run.part, f"{run.name}: {pair}", reason) for pair, reason in record.reasons.items()]
 
-            say("")
-            try:
-                record = bench.measure(each, say)
-            except (StorageError, Cancelled):
-                raise
-            except Exception as error:
-                unmeasured.append(Unmeasured(each.run.part, each.run.name, reason_of(error)))
-                _log(each.run.name, error)
-            else:
-                unmeasured += [
-                    Unmeasured(each.run.part, f"{each.run.name}: {pair}", reason)
-                    for pair, reason in record.reasons.items()
-                ]
-        report(len(work), len(work), "")
-        complete = True
+    works = [Measurement(each.run.part, each.run.name, partial(measure, each)) for each in asked]
+    unmeasured, complete = measure_all(works, on_progress)
     return Outcome(list(bench.folder.records()), unmeasured, complete, bench.engines)
 
 
@@ -157,8 +130,8 @@ class Bench:
             except (StorageError, Cancelled):
                 raise
             except Exception as error:
-                _log(f"{run.name}: {pair.id}", error)
-                record = replace(record, reasons={**record.reasons, pair.id: reason_of(error)})
+                failed = could_not(run.part, f"{run.name}: {pair.id}", error)
+                record = replace(record, reasons={**record.reasons, pair.id: failed.reason})
             if pair.id not in record.done:
                 record = replace(record, done=(*record.done, pair.id))
                 self.folder.write(record)
@@ -257,8 +230,3 @@ def _added(tables: Mapping[str, Sequence[float]], more: Mapping[str, Any]) -> di
     for name, values in more.items():
         found[name] = (np.asarray(values) + found.get(name, 0.0)).tolist()
     return found
-
-
-def _log(what: str, error: Exception) -> None:
-    if not isinstance(error, AutoPromptSAMError):
-        logger.warning("%s could not be measured.", what, exc_info=error)

@@ -10,11 +10,11 @@ import torch
 
 from AutoPromptSAMLib.backbones import Frame
 from AutoPromptSAMLib.errors import PromptError
+from AutoPromptSAMLib.evaluation.errors import BenchError
 from AutoPromptSAMLib.evaluation.proxy.cells import best_pieces, centres, on_image
 from AutoPromptSAMLib.evaluation.proxy.contenders import contender
 from AutoPromptSAMLib.evaluation.proxy.persam import likeness_map, region_of
 from AutoPromptSAMLib.evaluation.proxy.targets import Target
-from AutoPromptSAMLib.evaluation.quality.records import BenchError
 from AutoPromptSAMLib.prompters import Support
 from AutoPromptSAMLib.prompts import PixelPrompts
 

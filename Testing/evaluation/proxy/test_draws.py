@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from AutoPromptSAMLib.datasets import read_dataset
+from AutoPromptSAMLib.evaluation.errors import BenchError
 from AutoPromptSAMLib.evaluation.proxy.draws import (
     Draw,
     chosen_tasks,
@@ -16,7 +17,6 @@ from AutoPromptSAMLib.evaluation.proxy.draws import (
     objects_of,
     source_hash,
 )
-from AutoPromptSAMLib.evaluation.quality.records import BenchError
 from AutoPromptSAMLib.training.pool import reserved
 
 from ...conftest import SentenceCheck

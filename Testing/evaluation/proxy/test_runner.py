@@ -16,6 +16,7 @@ from AutoPromptSAMLib.backbones import Backbone
 from AutoPromptSAMLib.backbones.lora import Lora
 from AutoPromptSAMLib.datasets import find_datasets
 from AutoPromptSAMLib.evaluation.commands import numbers
+from AutoPromptSAMLib.evaluation.errors import BenchError
 from AutoPromptSAMLib.evaluation.page import write_page
 from AutoPromptSAMLib.evaluation.proxy import cost, parts, runner
 from AutoPromptSAMLib.evaluation.proxy.contenders import CONTENDERS, Contender, contender
@@ -23,7 +24,6 @@ from AutoPromptSAMLib.evaluation.proxy.parts import Asked, expanded, work_of
 from AutoPromptSAMLib.evaluation.proxy.records import Folder, Record, Run, Settings
 from AutoPromptSAMLib.evaluation.proxy.report import publish
 from AutoPromptSAMLib.evaluation.proxy.runner import Plan, crossed, run
-from AutoPromptSAMLib.evaluation.quality.records import BenchError
 
 from ...conftest import SentenceCheck
 from ...prompters.scenes import random_backbone, tiny_network

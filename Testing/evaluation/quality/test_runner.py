@@ -19,8 +19,9 @@ import pytest
 from AutoPromptSAMLib import cli
 from AutoPromptSAMLib.datasets import find_datasets
 from AutoPromptSAMLib.errors import PromptError
+from AutoPromptSAMLib.evaluation.errors import BenchError
 from AutoPromptSAMLib.evaluation.quality.publish import publish
-from AutoPromptSAMLib.evaluation.quality.records import BenchError, CaseRow, unpack_mask
+from AutoPromptSAMLib.evaluation.quality.records import CaseRow, unpack_mask
 from AutoPromptSAMLib.evaluation.quality.runner import LoadBackbone, Outcome, Plan, make_settings, run
 
 from ...threshold_backbone import ThresholdBackbone

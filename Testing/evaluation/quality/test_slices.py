@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from AutoPromptSAMLib.errors import PromptError
+from AutoPromptSAMLib.evaluation.errors import BenchError
 from AutoPromptSAMLib.evaluation.quality import plots as plots
-from AutoPromptSAMLib.evaluation.quality.records import BenchError
 from AutoPromptSAMLib.evaluation.quality.slices import (
     AUC_CLICKS,
     MOST_CLICKS,

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from AutoPromptSAMLib import cli
 from AutoPromptSAMLib.errors import ModelError
-from AutoPromptSAMLib.evaluation.quality.records import BenchError
+from AutoPromptSAMLib.evaluation.errors import BenchError
 from AutoPromptSAMLib.evaluation.speed import child, parts, rates, report
 from AutoPromptSAMLib.evaluation.speed import runner as speed
 from AutoPromptSAMLib.evaluation.speed.parts import Bench, compare, in_turn

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from AutoPromptSAMLib.datasets import DatasetError, find_datasets, sample_pairs
-from AutoPromptSAMLib.evaluation.quality.records import BenchError
+from AutoPromptSAMLib.evaluation.errors import BenchError
 from AutoPromptSAMLib.evaluation.uncertainty import draws
 from AutoPromptSAMLib.training.pool import reserved
 

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from AutoPromptSAMLib import cli
 from AutoPromptSAMLib.datasets import Dataset, find_datasets
+from AutoPromptSAMLib.evaluation.errors import BenchError
 from AutoPromptSAMLib.evaluation.page import write_page
-from AutoPromptSAMLib.evaluation.quality.records import BenchError
 from AutoPromptSAMLib.evaluation.uncertainty import cost, draws
 from AutoPromptSAMLib.evaluation.uncertainty.parts import Asked, expanded, work_of
 from AutoPromptSAMLib.evaluation.uncertainty.records import Folder, Record, Run, Settings, rounded
