@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from AutoPromptSAMLib.errors import PromptError
-from AutoPromptSAMLib.geometry import VolumeGeometry
+from AutoPromptSAMLib.geometry import Volume
 from AutoPromptSAMLib.mrml.interactive import InteractiveSegmenter
 from AutoPromptSAMLib.mrml.probe import slice_position
 from AutoPromptSAMLib.mrml.reports import sure_level
@@ -21,7 +21,8 @@ ROWS = 4  # of the list of least sure slices: a choice
 class ReviewRow:
     """An unsure slice: its expected Dice in ``percent``, as a ``level`` of ``mrml.reports.SURE_COLORS``, in ``text``.
 
-    ``position`` on the patient's axis, as "S 24.0 mm". ``beside``: the segment ends next to this slice.
+    ``position`` on the patient's axis, as "S 24.0 mm", "" of a picture, which has no size. ``beside``: the segment ends
+    next to this slice.
     """
 
     index: int
@@ -140,7 +141,7 @@ class ReviewDesk:
         changed = [n for n in known.looks if n not in now and n not in corrected and known.shown_step(n) is None]
         return ReviewSummary(
             _about([look.review.expected_dice for look in now.values() if not look.review.is_empty]),
-            tuple(_row(review, segmenter.volume.geometry, axis) for review in ranked),
+            tuple(_row(review, segmenter.volume, axis) for review in ranked),
             tuple(corrected),
             len(changed),
             self.suggestions_text(index),
@@ -160,13 +161,13 @@ def _about(dice: Sequence[float]) -> str:
     return f"Expected Dice {round(100 * sum(dice) / len(dice))} % on average of {count}."
 
 
-def _row(review: SliceReview, geometry: VolumeGeometry, axis: int) -> ReviewRow:
+def _row(review: SliceReview, volume: Volume, axis: int) -> ReviewRow:
     percent = round(100 * review.expected_dice)
     text = f"Expected Dice {percent} %"
     if review.is_empty:
         text = "The segment ends beside this slice; the object may go on here"
-    position, level = slice_position(geometry, axis, review.index), sure_level(review.expected_dice)
-    return ReviewRow(review.index, position, percent, level, text, review.is_empty)
+    position = slice_position(volume.geometry, axis, review.index) if volume.has_size else ""
+    return ReviewRow(review.index, position, percent, sure_level(review.expected_dice), text, review.is_empty)
 
 
 def _step_text(known: Reviewed, index: int) -> StepText | None:

@@ -35,16 +35,13 @@ def review_texts(found: ReviewSummary | None) -> ReviewTexts:
     if found is None:
         nothing = _("Nothing was looked at yet.")
         return ReviewTexts(False, nothing, (), _("Carry to the neighbours"), False, "", "", False, False)
-    row = _("Slice {index} ({position}): {percent} %")
+    row, flat = _("Slice {index} ({position}): {percent} %"), _("Slice {index}: {percent} %")
     carry = _("Carry {count} to the neighbours") if found.corrected else _("Carry to the neighbours")
     steps = found.steps
     return ReviewTexts(
         True,
         found.about,
-        tuple(
-            (row.format(index=each.index, position=each.position, percent=each.percent), each.index, each.text)
-            for each in found.rows
-        ),
+        tuple(((row if each.position else flat).format(**vars(each)), each.index, each.text) for each in found.rows),
         carry.format(count=len(found.corrected)),
         bool(found.corrected),
         _("Suggested here: {what}").format(what=found.suggested) if found.suggested else "",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,11 @@ def test_the_least_sure_slices_come_first(desk: ReviewDesk, reader: Reader) -> N
     assert found.about.endswith("% on average of 7 slices.")
     assert (found.corrected, found.changed, found.suggested, found.steps) == ((), 0, "a box", None)
     assert summary(desk, 0).suggested == ""
+
+
+def test_slices_of_pictures_have_no_position(desk: ReviewDesk, reader: Reader) -> None:
+    reader.segmenter.volume = replace(reader.segmenter.volume, has_size=False)
+    assert {row.position for row in summary(desk).rows} == {""}
 
 
 def test_nothing_is_known_along_other_slices(desk: ReviewDesk, reader: Reader) -> None:

@@ -22,6 +22,8 @@ def test_a_look_names_its_slices_and_what_was_corrected() -> None:
     texts = review_texts(SUMMARY)
     assert texts.rows == (("Slice 9 (S 24.0 mm): 71 %", 9, "Expected Dice 71 %"),)
     assert (texts.looked, texts.about, texts.can_carry) == (True, SUMMARY.about, False)
+    flat = review_texts(replace(SUMMARY, rows=(replace(ROW, position=""),)))
+    assert flat.rows == (("Slice 9: 71 %", 9, "Expected Dice 71 %"),)
     texts = review_texts(replace(SUMMARY, corrected=(4, 9), suggested="a box"))
     assert (texts.carry, texts.can_carry) == ("Carry 2 to the neighbours", True)
     assert texts.suggested == "Suggested here: a box"
