@@ -21,8 +21,8 @@ ROWS = 4  # of the list of least sure slices: a choice
 class ReviewRow:
     """An unsure slice: its expected Dice in ``percent``, as a ``level`` of ``mrml.reports.SURE_COLORS``, in ``text``.
 
-    ``position`` on the patient's axis, as "S 24.0 mm", "" of a picture, which has no size. ``beside``: the segment ends
-    next to this slice.
+    ``position`` on the patient's axis, as "S 24.0 mm", "" of a picture, which has no size. ``beside``: the segment
+    ends next to this slice.
     """
 
     index: int
