@@ -229,6 +229,20 @@ def test_a_run_shows_how_sure_it_is_and_leads_to_the_least_sure_slice(opened: We
     assert opened.need_segmenter().redo_text == "Prompt from Balls"
 
 
+def test_how_sure_it_is_of_a_slice_outlives_the_model_that_said_so(opened: WebApp) -> None:
+    made(opened)
+    run(opened)
+    state, before = opened.state, opened.need_segmenter()
+    unsure, strip = state.examples_unsure, state.view_axial["strip"]
+    assert unsure["slice"] == 7
+    state.update({"examples_ran": False, "examples_unsure": None})
+    opened.use_backbone(ThresholdBackbone())
+    settle(opened, lambda: state.tools_ready and state.phase == "ready" and state.examples_ran)
+    assert opened.need_segmenter() is not before
+    assert state.examples_unsure == unsure
+    assert state.view_axial["strip"] == strip
+
+
 def test_range_slice_and_ticks_are_respected(opened: WebApp) -> None:
     made(opened)
     state = opened.state
