@@ -362,8 +362,7 @@ def _segment(row: Mapping[str, Any]) -> SavedSegment:
         raise ValueError(row)
     red, green, blue = (float(part) for part in row["color"])
     numbers = {"opacity": float(row["opacity"]), "ml": float(row["ml"])}
-    run = row.get("run")  # work of versions before this one has none
-    run = None if run is None else KeptRun.from_json(run)
+    run = KeptRun.read(row.get("run"))  # work of versions before this one has none
     return SavedSegment(**{**row, **texts, **numbers, "color": (red, green, blue), "run": run})
 
 

@@ -135,8 +135,10 @@ class Examples:
         step = segmenter.new_step(f"Accept slice {index}")
         with segmenter.saying(), segmenter.taken_back(step):
             for id, run in segmenter.runs.items():
-                content, seen = segmenter.kept.slice_of(id, axis, index), is_visible(segmenter.segmentation_node, id)
-                if not run.automatic or run.axis != axis or content.is_empty or not seen:
+                content = segmenter.kept.slice_of(id, axis, index)
+                if not run.automatic or run.axis != axis or content.is_empty:
+                    continue
+                if not is_visible(segmenter.segmentation_node, id):
                     continue
                 taken.append(id)
                 if index not in segmenter.exact(id, axis):

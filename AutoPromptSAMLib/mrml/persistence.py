@@ -181,9 +181,7 @@ def _read(node: slicer.vtkMRMLTextNode) -> SceneState:
         settings = dict(data["settings"])
         painted, runs = settings.pop(PAINTED, None), settings.pop(RUNS, {})
         painted = None if painted is None else PromptFile.from_json(painted)
-        if not isinstance(runs, dict):
-            raise PromptError("its runs must be an object")
-        runs = {id: KeptRun.from_json(run) for id, run in runs.items()}
+        read = {id: KeptRun.read(run) for id, run in runs.items()} if isinstance(runs, dict) else {}
     except (ValueError, RecursionError, PromptError) as error:
         detail = str(error).rstrip(".") if isinstance(error, PromptError) else "it is not JSON"
         said = (
@@ -191,4 +189,6 @@ def _read(node: slicer.vtkMRMLTextNode) -> SceneState:
             "are there without them."
         )
         return SceneState(Remembered(), {}, *nodes, said)
-    return SceneState(Remembered(prompts, painted, runs), settings, *nodes)
+    return SceneState(
+        Remembered(prompts, painted, {id: run for id, run in read.items() if run is not None}), settings, *nodes
+    )

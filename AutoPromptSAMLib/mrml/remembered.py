@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from AutoPromptSAMLib.geometry.lattice import placement
 from AutoPromptSAMLib.mrml.reports import Propagation
 from AutoPromptSAMLib.prompts.file import PromptFile
 from AutoPromptSAMLib.prompts.types import check_keys
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class KeptRun:
     def of(run: Propagation, mask: Crop) -> KeptRun:
         """``mask``: what is in the segment."""
         counts = _counts(mask, run.axis)
-        return KeptRun(run, {index: counts.get(index, 0) for index in run.agreement})
+        there = {index: sure for index, sure in run.agreement.items() if counts.get(index)}  # else it was undone
+        return KeptRun(replace(run, agreement=there), {index: counts[index] for index in there})
 
     def on(self, mask: Crop, before: VolumeGeometry | None, now: VolumeGeometry) -> Propagation | None:
         """The run on the ``mask`` that is there now, on an image of the same voxels, in whatever order; else None."""
@@ -43,7 +47,7 @@ class KeptRun:
             sign, shift = place.signs[axis], place.shift[axis]
         counts = _counts(mask, axis)
         moved = {sign * index + shift: index for index in self.run.agreement}
-        same = {at: self.run.agreement[n] for at, n in sorted(moved.items()) if counts.get(at, 0) == self.voxels[n]}
+        same = {at: self.run.agreement[n] for at, n in sorted(moved.items()) if counts.get(at) == self.voxels[n]}
         seeds = sorted(sign * index + shift for index in self.run.seeds)
         return Propagation(axis, same, seeds, self.run.complete, self.run.automatic)
 
@@ -71,11 +75,20 @@ class KeptRun:
         run = Propagation(int(data["axis"]), sure, seeds, bool(data["complete"]), bool(data["automatic"]))
         return KeptRun(run, {index: count for index, _, count in slices})
 
+    @staticmethod
+    def read(data: Any) -> KeptRun | None:
+        """``from_json``, or None: what cannot be read costs nothing but itself."""
+        try:
+            return None if data is None else KeptRun.from_json(data)
+        except PromptError as error:
+            log.warning("How sure a run was of its slices cannot be read: %s", error)
+            return None
+
 
 @dataclass
 class Remembered:
-    """By segment id: ``prompts``, which say on which grid all this is; ``painted`` (``InteractiveSegmenter.painted``);
-    ``runs``, the last one of each segment.
+    """By segment id: ``prompts``, which say on which grid all this is; ``painted``, the voxels that others changed and
+    that no run or prompt took up yet; ``runs``, the last one of each segment.
     """
 
     prompts: PromptFile = field(default_factory=lambda: PromptFile({}))

@@ -11,6 +11,7 @@ import pytest
 from PySide6.QtCore import Qt
 
 from AutoPromptSAMLib.geometry import Crop
+from AutoPromptSAMLib.mrml.persistence import restore_state
 from AutoPromptSAMLib.supports import SupportLibrary
 
 from ..finds_bright import SURE, FindsBright, Learns
@@ -95,6 +96,26 @@ def test_support_pairs_find_the_object_on_a_range_and_lead_to_the_least_sure_sli
     finds.desktop.key("Ctrl+Z")  # the run
     finds.settle()
     assert finds.segmenter.segments == []
+
+
+def test_a_finished_run_is_in_the_scene_and_known_when_its_segmentation_is_chosen_again(finds: Hands) -> None:
+    finds.desktop.find("AutomaticPanel/methodCombo").setCurrentText("From examples")
+    finds.press("AutomaticPanel/runButton")
+    finds.settle()
+    rows, chosen = finds.segmenter.examples.unsure_slices(), finds.desk.parameters.segmentation
+    assert rows
+
+    def kept() -> bool:  # by itself, a moment later: not every way to save a scene tells of it before
+        state = restore_state(chosen.GetScene(), chosen)
+        return state is not None and [len(run.voxels) for run in state.remembered.runs.values()] == [len(rows)]
+
+    finds.wait(kept)
+    finds.desk.parameters.segmentation = None
+    finds.desktop.spin()
+    finds.desk.parameters.segmentation = chosen
+    finds.settle()
+    assert finds.segmenter.examples.unsure_slices() == rows
+    assert f"slice {rows[0][1]}" in finds.text("AutomaticPanel/unsureLabel")
 
 
 def test_objects_that_are_not_ticked_are_not_looked_for(finds: Hands) -> None:

@@ -54,8 +54,11 @@ def painted_state(writer: SegmentWriter) -> SceneState:
             ]
         )
     model = {"name": "lite-medsam", "sha256": "ab" * 32}
-    masks = {id: writer.read(id) for id in objects}
-    runs = {id: KeptRun.of(Propagation(0, {2: 0.9, 3: 0.25}, [2], False, True), mask) for id, mask in masks.items()}
+    runs = {}
+    for segment_id in objects:
+        mask = writer.read(segment_id)
+        first = mask.lower[0]
+        runs[segment_id] = KeptRun.of(Propagation(0, {first: 0.9, first + 1: 0.25}, [2], False, True), mask)
     remembered = Remembered(PromptFile(objects, model, geometry), None, runs)
     return SceneState(remembered, SETTINGS, writer.volume_node, writer.segmentation_node)
 
@@ -199,11 +202,6 @@ def test_text_stays_in_the_scene_file(scene: Any, writer: SegmentWriter) -> None
         lambda text: text.replace('"settings": {', '"other": {'),
         lambda text: json.dumps(json.loads(text) | {"settings": []}),
         lambda text: text.replace('"positive": false', '"positive": 3'),
-        lambda text: text.replace("0.25", "1.25"),
-        lambda text: text.replace("0.25", "NaN"),
-        lambda text: text.replace('"seeds": [2]', '"seeds": "2"'),
-        lambda text: text.replace('"complete": false, ', ""),
-        lambda text: text.replace('"AutoPromptSAM.runs": {', '"AutoPromptSAM.runs": [], "others": {'),
         lambda text: "[]",
     ],
 )
@@ -218,6 +216,30 @@ def test_damaged_text_is_one_sentence(scene: Any, writer: SegmentWriter, damage:
     assert state.damage is not None
     assert state.segmentation_node is writer.segmentation_node
     assert not state.remembered.prompts.objects
+
+
+@pytest.mark.parametrize(
+    ("damage", "left"),
+    [
+        (lambda text: text.replace("0.25", "1.25", 1), 1),
+        (lambda text: text.replace("0.25", "NaN"), 0),
+        (lambda text: text.replace('"seeds": [2]', '"seeds": "2"'), 0),
+        (lambda text: text.replace('"complete": false, ', "", 1), 1),
+        (lambda text: text.replace('"AutoPromptSAM.runs": {', '"AutoPromptSAM.runs": null, "others": {'), 0),
+    ],
+)
+def test_damaged_runs_cost_nothing_but_themselves(
+    scene: Any, writer: SegmentWriter, damage: Callable[[str], str], left: int
+) -> None:
+    state = painted_state(writer)
+    node = store_state(scene, state)
+    damaged = damage(node.GetText())
+    assert damaged != node.GetText()
+    node.SetText(damaged)
+    found = restore_state(scene, writer.segmentation_node)
+    assert found is not None
+    assert same_prompts(found.remembered.prompts, state.remembered.prompts)
+    assert len(found.remembered.runs) == left
 
 
 def test_other_text_nodes_are_left_alone(scene: Any) -> None:

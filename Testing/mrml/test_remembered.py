@@ -168,6 +168,17 @@ def one_slice(mask: Crop, axis: int, index: int) -> Crop:
     return Crop.from_full(full).tight()
 
 
+def test_slices_of_a_run_that_was_undone_are_not_kept(person: Person) -> None:
+    person.segmenter.add_segment("rod")
+    person.segmenter.add_prompt(person.box(4))
+    person.settle()
+    person.segmenter.propagate()
+    person.settle()
+    person.segmenter.undo()
+    (kept,) = person.segmenter.kept_runs().values()
+    assert list(kept.run.agreement) == [4]
+
+
 def test_a_slice_with_other_voxels_is_not_known() -> None:
     full = np.zeros(GEOMETRY.shape, bool)
     full[1:4, 2:4, 2:5] = True
