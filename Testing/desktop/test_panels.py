@@ -100,16 +100,21 @@ def test_support_pairs_find_the_object_on_a_range_and_lead_to_the_least_sure_sli
 
 def test_a_finished_run_is_in_the_scene_and_known_when_its_segmentation_is_chosen_again(finds: Hands) -> None:
     finds.desktop.find("AutomaticPanel/methodCombo").setCurrentText("From examples")
-    finds.press("AutomaticPanel/runButton")
-    finds.settle()
-    rows, chosen = finds.segmenter.examples.unsure_slices(), finds.desk.parameters.segmentation
-    assert rows
+    chosen, session = finds.desk.parameters.segmentation, finds.segmenter.session
 
-    def kept() -> bool:  # by itself, a moment later: not every way to save a scene tells of it before
+    def kept() -> list[int]:  # by itself, a moment later: not every way to save a scene tells of it before
         state = restore_state(chosen.GetScene(), chosen)
-        return state is not None and [len(run.voxels) for run in state.remembered.runs.values()] == [len(rows)]
+        return [] if state is None else [len(run.voxels) for run in state.remembered.runs.values()]
 
-    finds.wait(kept)
+    session.pause.clear()
+    finds.press("AutomaticPanel/runButton")
+    finds.wait(lambda: bool(kept()))
+    begun = kept()
+    session.pause.set()
+    finds.settle()
+    rows = finds.segmenter.examples.unsure_slices()
+    assert sum(begun) < len(rows)
+    finds.wait(lambda: kept() == [len(rows)])
     finds.desk.parameters.segmentation = None
     finds.desktop.spin()
     finds.desk.parameters.segmentation = chosen
