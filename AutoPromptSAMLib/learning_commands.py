@@ -127,7 +127,9 @@ def learn(
         },
     )
     table = Table("objects", "images", "steps", "seconds", "held-back Dice", "ended", title=str(output))
-    dice = "none held back" if learned.best_dice != learned.best_dice else f"{learned.best_dice:.3f}"
+    dice = "none held back"
+    if learned.held_back:
+        dice = f"{learned.best_dice:.3f} on {learned.held_back} image{'s' if learned.held_back > 1 else ''}"
     table.add_row(
         ", ".join(objects), str(len(examples)), str(learned.steps), f"{learned.seconds:.0f}", dice, learned.stopped
     )

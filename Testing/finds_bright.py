@@ -105,7 +105,8 @@ class Learns(FindsBright):
             self.pause.wait(20)
             if self.error is not None:
                 raise self.error
-            return SimpleNamespace(task=self.task, dice=0.91, complete=not control.cancelled, better=self.better)
+            complete = not control.cancelled
+            return SimpleNamespace(task=self.task, dice=0.91, held_back=2, complete=complete, better=self.better)
 
         return self._worker.submit(run, on_progress, on_done, background=True)
 

@@ -110,7 +110,7 @@ class Running:
         for start in range(0, len(content), _PART):
             self._put(pack({"event": "part", "values": [np.frombuffer(content[start : start + _PART], np.uint8)]}))
         about = {"dice": result.dice, "steps": result.steps, "seconds": result.seconds, "complete": result.complete}
-        about["better"] = result.better
+        about |= {"better": result.better, "held_back": result.held_back}
         return {"sha256": hashlib.sha256(content).hexdigest(), **about}
 
     def _put(self, frame: bytes, last: bool = False) -> None:

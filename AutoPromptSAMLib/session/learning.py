@@ -29,9 +29,10 @@ MOST_VIEWS = 512  # of all images, kept in memory while a task is learned: 2.3 M
 class LearningResult:
     """``task`` is the file with what was learned, to be attached to the set.
 
-    ``dice`` is that of the held-back images, None where there were too few to hold some back; ``complete`` is False
-    when a person ended it, then the best network so far is in the file. ``better`` says whether it should take the
-    place of what the set had learned with this model: not when it was ended before it was as good on held-back images.
+    ``dice`` is that of the ``held_back`` images, None where there were too few to hold some back; ``complete`` is
+    False when a person ended it, then the best network so far is in the file. ``better`` says whether it should take
+    the place of what the set had learned with this model: not when it was ended before it was as good on held-back
+    images.
     """
 
     task: Path
@@ -40,6 +41,7 @@ class LearningResult:
     seconds: float
     complete: bool
     better: bool = True
+    held_back: int = 0
 
 
 class _Considerate:
@@ -130,4 +132,4 @@ def learn_from(
     dice = None if math.isnan(learned.best_dice) else learned.best_dice
     complete = learned.stopped != "cancelled"
     better = complete or had is None or (dice is not None and dice >= had)
-    return LearningResult(task, dice, learned.steps, learned.seconds, complete, better)
+    return LearningResult(task, dice, learned.steps, learned.seconds, complete, better, learned.held_back)

@@ -287,6 +287,5 @@ def _kept(result: dict[str, Any], task: bytes) -> LearningResult:
             temporary.write_bytes(task)
     except OSError as error:
         raise storage_error(path, error) from error
-    return LearningResult(
-        path, result["dice"], result["steps"], result["seconds"], result["complete"], result.get("better", True)
-    )
+    later = {name: result[name] for name in ("better", "held_back") if name in result}  # other versions lack them
+    return LearningResult(path, result["dice"], result["steps"], result["seconds"], result["complete"], **later)

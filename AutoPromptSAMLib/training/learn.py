@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,7 @@ def learn(
             on_preview(Preview(run.step, settings.steps, score, shown[0].name, image, truth, masks))
         return score
 
-    return run.go(draw, evaluate, control, objects)
+    return replace(run.go(draw, evaluate, control, objects), held_back=len(held))
 
 
 def _identity(

@@ -57,7 +57,8 @@ class Control(Protocol):
 class Learned:
     """The best network, and how it came about: ``history`` has (step, seconds, loss, held-back Dice or NaN).
 
-    ``additions`` are what was learned in the model, as ``Lora.additions``; empty for a frozen one.
+    ``held_back``: images that ``best_dice`` is of. ``additions`` are what was learned in the model, as
+    ``Lora.additions``; empty for a frozen one.
     """
 
     network: ProxyPromptNetwork
@@ -70,6 +71,7 @@ class Learned:
     history: list[tuple[int, float, float, float]] = field(default_factory=list)
     checkpoint: Path | None = None
     additions: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    held_back: int = 0
 
     def save(self, path: Path, backbone: Backbone, info: Mapping[str, Any] | None = None) -> str:
         """Write the task file for ``backbone``, the plain one; returns its sha256. Raises StorageError.
@@ -82,6 +84,7 @@ class Learned:
             "stopped": self.stopped,
             "steps": self.steps,
             "seconds": round(self.seconds, 1),
+            "held_back": self.held_back,
             "held_back_dice": None if math.isnan(self.best_dice) else round(self.best_dice, 4),
             **(info or {}),
         }

@@ -133,7 +133,7 @@ def test_learning_brings_home_what_was_learned(town: Town, tmp_path: Path, monke
             control.make_way()
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "task-x.safetensors").write_bytes(content)
-        return LearningResult(folder / "task-x.safetensors", 0.75, 2, 1.5, True, better=False)
+        return LearningResult(folder / "task-x.safetensors", 0.75, 2, 1.5, True, better=False, held_back=3)
 
     monkeypatch.setattr("AutoPromptSAMLib.session.local.learn_from", learn_from)
     monkeypatch.setenv("AUTOPROMPTSAM_HOME", str(tmp_path / "client"))
@@ -152,6 +152,7 @@ def test_learning_brings_home_what_was_learned(town: Town, tmp_path: Path, monke
     result = job.result(30)
     assert got["supports"].tasks == {}
     assert not result.better
+    assert result.held_back == 3
     assert result.task.parent == tmp_path / "client" / "tasks"
     assert result.task.read_bytes() == content
     assert result.task.stem == hashlib.sha256(content).hexdigest()

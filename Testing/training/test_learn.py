@@ -60,6 +60,7 @@ def test_it_learns_the_square_from_eight_pictures(backbone) -> None:  # type: ig
     assert learned.stopped == "done"
     assert learned.steps == 50
     assert learned.best_dice > 0.75 > seen[0].dice
+    assert learned.held_back == 2
     highest = max(preview.dice for preview in seen)
     about_as_good = [preview.dice for preview in seen if preview.dice >= highest - 0.03]
     assert learned.best_dice == pytest.approx(about_as_good[-1], abs=1e-6)
@@ -77,6 +78,7 @@ def test_with_nothing_held_back_there_is_a_picture_but_no_figure(backbone) -> No
     assert [preview.step for preview in seen] == [1, 2]
     assert all(math.isnan(preview.dice) for preview in seen)
     assert math.isnan(learned.best_dice)
+    assert learned.held_back == 0
 
 
 def test_the_start_is_left_as_it_was(backbone) -> None:  # type: ignore[no-untyped-def]
