@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -90,7 +91,7 @@ def learn(
     Ctrl-C ends it with the best network so far. A run that was killed goes on from where it was. A picture of a
     held-back image, NAME.preview.png, is written as learning goes on.
     """
-    from AutoPromptSAMLib.backbones.lora import rank_for
+    from AutoPromptSAMLib.backbones.lora import rank_for, takes_lora
     from AutoPromptSAMLib.datasets import read_dataset
     from AutoPromptSAMLib.prompters.proxy_prompt.weights import general_network
     from AutoPromptSAMLib.training.learn import learn as learn_task
@@ -108,7 +109,7 @@ def learn(
     if settings.lora and backbone.device.type == "cpu":
         text = "With LoRA all images of a step are encoded anew: on the CPU it takes about nine times as long."
         console.print(text, style="yellow", soft_wrap=True)
-    if lora is None and not settings.lora and backbone.device.type == "cuda":
+    if lora is None and not settings.lora and backbone.device.type == "cuda" and takes_lora(backbone):
         console.print("The model itself stays as it is; to let it learn, too: pip install peft.", style="yellow")
     if paper:
         settings = replace(settings, optimiser="sgd", learning_rate=0.01, dice_only=True, glances=0)
@@ -128,7 +129,7 @@ def learn(
     )
     table = Table("objects", "images", "steps", "seconds", "held-back Dice", "ended", title=str(output))
     dice = "none held back"
-    if learned.held_back:
+    if not math.isnan(learned.best_dice):
         dice = f"{learned.best_dice:.3f} on {learned.held_back} image{'s' if learned.held_back > 1 else ''}"
     table.add_row(
         ", ".join(objects), str(len(examples)), str(learned.steps), f"{learned.seconds:.0f}", dice, learned.stopped

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 CHANGED_S = 0.3  # after the last change of the image or its transform, which comes many at a time while it is dragged
-KEEP_S = 0.3  # after the last prompt or slice of a run: not every way to save a scene tells of it before
+KEEP_S = 0.3  # after the last prompt or a run: not every way to save a scene tells of it before
 LABELS = "vtkMRMLLabelMapVolumeNode"  # a scalar volume, too
 CLIENT_ONLY = "AutoPromptSAM/ClientOnly"  # of the user's settings
 FOLDER = "AutoPromptSAM prompts"  # of the subject hierarchy
@@ -360,7 +360,8 @@ class Desk:
                 self.guarded(panel.refresh)(what)
         if self._surfaces is not None and {"segments", "history", "review"}.intersection(changed):
             self._surfaces.changed()
-        if {"prompts", "history", "propagation"}.intersection(changed):  # what is painted is a step, too
+        rests = self.segmenter is None or self.segmenter.status.phase != "propagating"
+        if {"prompts", "history"}.intersection(changed) or ("propagation" in changed and rests):  # painting is a step
             self._keep.start()
 
     def _said(self, message: Message) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -13,18 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from AutoPromptSAMLib.console import console
 from AutoPromptSAMLib.errors import Cancelled
 
-OnProgress = Callable[[int, int, str], None]
+if TYPE_CHECKING:
+    from AutoPromptSAMLib.evaluation import measuring
+    from AutoPromptSAMLib.evaluation.measuring import OnProgress
 
-
-class Finished(Protocol):
-    """What a benchmark returns."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether it came to its end."""
-
-
-Outcome = TypeVar("Outcome", bound=Finished)
+Outcome = TypeVar("Outcome", bound="measuring.Outcome[Any]")
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -67,7 +60,7 @@ def need_models(models: Sequence[str]) -> None:
 
 
 @contextmanager
-def measuring_bar() -> Iterator[Callable[[int, int, str], None]]:
+def measuring_bar() -> Iterator[OnProgress]:
     """A progress bar; what is being done stands beside it."""
     columns = (TextColumn("Measuring"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[what]}", markup=False), console=console, transient=True) as bar:

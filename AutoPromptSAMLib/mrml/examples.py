@@ -19,7 +19,7 @@ from AutoPromptSAMLib.loops.job import Job
 from AutoPromptSAMLib.mrml.reports import Message, Propagation
 from AutoPromptSAMLib.mrml.segment_list import is_visible, segment_of
 from AutoPromptSAMLib.mrml.steps import Step
-from AutoPromptSAMLib.mrml.volume_runs import VolumeRuns
+from AutoPromptSAMLib.mrml.volume_runs import NOTHING, VolumeRuns
 from AutoPromptSAMLib.names import different
 from AutoPromptSAMLib.prompts import MaskPrompt
 from AutoPromptSAMLib.session.protocol import AutomaticResult
@@ -54,7 +54,7 @@ class Examples:
         if not segmenter.is_free():
             return
         segmenter.take_edits()
-        before, runs = segmenter.active_segment, dict(segmenter.runs)
+        before = segmenter.active_segment
         step = segmenter.new_step(f"Prompt from {supports.name}")
         with segmenter.saying(), segmenter.taken_back(step):
             from AutoPromptSAMLib.session.automatic import Automatic  # here, for it brings scipy
@@ -87,22 +87,15 @@ class Examples:
                     segmenter.drop_segment(id)
                 segmenter.activate(before)
                 raise
-            undone, redone = segmenter.adding(new)
+            undone, step.redone = segmenter.adding(new)
 
             def undo() -> None:
                 undone()
-                after.update(segmenter.runs)
-                segmenter.runs = dict(runs)
                 known = segmenter.kept.known
                 segmenter.activate(before if before in known else next(iter(known), None))
 
-            def redo() -> None:
-                redone()
-                segmenter.runs = dict(after)
-                segmenter.changed("propagation")
-
-            after: dict[str, Propagation] = {}
-            step.undone, step.redone = undo, redo
+            step.undone = undo
+            segmenter.undo_with_runs(step)
             segmenter.push(step)
             for id, sure in found.items():
                 segmenter.runs[id] = replace(kept[id], agreement=sure, complete=False)
@@ -253,7 +246,7 @@ class Examples:
         segmenter = self.segmenter
         if job.error is not None:
             segmenter.drop_step(step)
-        is_whole = segmenter.is_whole(job, "Cancelled before a slice was finished; nothing was changed.")
+        is_whole = segmenter.is_whole(job, NOTHING)
         if job.error is not None:
             return False
         result, nowhere = job.result(), []

@@ -24,7 +24,7 @@ from AutoPromptSAMLib.mrml.reports import Message, Propagation, Status
 from AutoPromptSAMLib.mrml.segment_list import SegmentInfo
 from AutoPromptSAMLib.mrml.segments import slice_region
 from AutoPromptSAMLib.mrml.steps import Step
-from AutoPromptSAMLib.mrml.volume_runs import VolumeRuns
+from AutoPromptSAMLib.mrml.volume_runs import KEPT, NOTHING, VolumeRuns
 from AutoPromptSAMLib.names import free_name
 from AutoPromptSAMLib.prompts import MaskPrompt, PromptSet
 from AutoPromptSAMLib.prompts.file import PromptFile
@@ -96,6 +96,7 @@ class InteractiveSegmenter(VolumeRuns):
                     self.later(lambda job: self.ended(job, done)),
                 ),
             )
+            self.undo_with_runs(step)
             self.push(step)
             if step.prompt_steps:
                 self.changed("prompts")
@@ -196,7 +197,9 @@ class InteractiveSegmenter(VolumeRuns):
             self.runs[segment_id] = Propagation(result.axis, result.agreement, result.seeds, result.complete)
             if result.mask.is_empty:
                 self.said(Message(f'"{self.name_of(segment_id)}" was found nowhere; draw a tighter box.', "warning"))
-        return self.is_whole(job)
+        elif job.error is not None:
+            self.drop_step(step)
+        return self.is_whole(job, KEPT if step.flips else NOTHING)
 
     def _clear_beside(
         self, result: PropagationResult, segment_id: str, step: Step, first: int, last: int | None

@@ -16,7 +16,7 @@ from AutoPromptSAMLib.mrml.reports import Message
 from AutoPromptSAMLib.mrml.review_state import SliceSteps, kept
 from AutoPromptSAMLib.mrml.segments import slice_region
 from AutoPromptSAMLib.mrml.steps import Step
-from AutoPromptSAMLib.mrml.volume_runs import Task, VolumeRuns
+from AutoPromptSAMLib.mrml.volume_runs import NOTHING, Task, VolumeRuns
 from AutoPromptSAMLib.prompts import PERSON, Box, MaskPrompt
 from AutoPromptSAMLib.prompts.types import new_id
 from AutoPromptSAMLib.session.protocol import REACH, PropagationResult, RefinedSlice, RefineResult
@@ -97,7 +97,7 @@ class Mending:
             def done(job: Job[RefineResult]) -> bool:
                 if not mended:
                     segmenter.drop_step(step)
-                if not segmenter.is_whole(job, "Cancelled before a slice was finished; nothing was changed."):
+                if not segmenter.is_whole(job, NOTHING):
                     return False
                 segmenter.tasks += self.looks.at(segment_id, along, mended)
                 segmenter.said(Message(_mended(len(mended), len(tried))))
@@ -165,7 +165,7 @@ class Mending:
         touched: set[int] = set()
 
         def done(job: Job[PropagationResult]) -> bool:
-            whole = segmenter.is_whole(job, "Cancelled before a slice was finished; nothing was changed.")
+            whole = segmenter.is_whole(job, NOTHING)
             if not segmenter.tasks or not whole:
                 segmenter.drop_step(step)
             if whole and not segmenter.tasks:

@@ -22,9 +22,8 @@ class UncertaintyDisplay:
         self._surface: UncertainSurface | None = None
         self._on_surface = False
         self._drawn: dict[tuple[str, int], GreyCrop] = {}  # what is in the nodes, by segment and slice
-        if release_left_over(
-            segmenter.volume_node.GetScene()
-        ):  # it was saved while it hid the colours of the segments
+        was_saved = release_left_over(segmenter.volume_node.GetScene())
+        if was_saved:  # while it hid the colours of the segments
             segment_list.display_of(segmenter.segmentation_node).SetVisibility2DFill(True)
 
     def close(self) -> None:

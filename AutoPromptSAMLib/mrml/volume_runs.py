@@ -19,6 +19,7 @@ from AutoPromptSAMLib.session.protocol import Session
 
 Task = Callable[[], Job[Any]]
 KEPT = "Cancelled; the slices that were finished are kept."
+NOTHING = "Cancelled before a slice was finished; nothing was changed."
 
 
 class VolumeRuns(SlicePrompting):
@@ -112,6 +113,29 @@ class VolumeRuns(SlicePrompting):
         if not is_whole:
             self.said(Message(nothing if job.error else KEPT))
         return is_whole
+
+    def undo_with_runs(self, step: Step) -> None:
+        """Let undoing a run's ``step`` take back what is known of its slices, too, and redoing bring it again.
+
+        Called before the run has found anything, and after all else that undoing the step does is known.
+        """
+        undone, redone = step.undone, step.redone
+        before, after = dict(self.runs), dict[str, Propagation]()
+
+        def undo() -> None:
+            after.update(self.runs)
+            self.runs = dict(before)
+            if undone is not None:
+                undone()
+            self.changed("propagation")
+
+        def redo() -> None:
+            if redone is not None:
+                redone()
+            self.runs = dict(after)
+            self.changed("propagation")
+
+        step.undone, step.redone = undo, redo
 
     def own_slices(self, segment_id: str, axis: int) -> set[int]:
         """Slices along ``axis`` that a person prompted or painted since the run began: it leaves them as they are."""

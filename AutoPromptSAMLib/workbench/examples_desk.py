@@ -58,11 +58,12 @@ class ExamplesDesk(ExampleSets):
     def next_unsure(self, segmenter: InteractiveSegmenter, shown: int, name: str = "") -> tuple[str, int, int]:
         """Segment, axis and index of the least sure slice, of the chosen set's objects or of the one called ``name``.
 
-        The next one when the person still is where the last call led: on slice ``shown``. PromptError when none is
-        unsure.
+        Without a set, as in a scene of somebody else, of all that examples found. The next one when the person still
+        is where the last call led: on slice ``shown``. PromptError when none is unsure.
         """
         wanted = [id for object_name, id in self._ids(segmenter).items() if name in ("", object_name)]
-        rows = [(id, index) for id, index, _ in segmenter.examples.unsure_slices() if id in wanted]
+        anything = self.chosen is None and not name
+        rows = [(id, index) for id, index, _ in segmenter.examples.unsure_slices() if anything or id in wanted]
         if not rows:
             raise PromptError("No slice is unsure: prompt automatically first, or all slices are accepted already.")
         at = rows.index(self._unsure) + 1 if self._unsure in rows and shown == self._unsure[1] else 0

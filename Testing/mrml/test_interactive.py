@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import slicer
 
+from AutoPromptSAMLib.errors import Cancelled
 from AutoPromptSAMLib.geometry import Crop, oblique_plane
 from AutoPromptSAMLib.mrml.interactive import Propagation
 from AutoPromptSAMLib.mrml.segments import SegmentWriter
@@ -123,6 +124,27 @@ def test_a_run_fills_the_volume_as_one_step(host: Host) -> None:
     assert np.array_equal(host.voxels(), host.only(5))
     host.segmenter.redo()
     assert np.array_equal(host.voxels(), host.truth)
+
+
+def test_a_run_that_is_cancelled_before_it_found_anything_leaves_no_trace(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cancelled(control: Any) -> None:
+        raise Cancelled("Cancelled before a slice was finished.")
+
+    def propagate(*given: Any) -> Any:
+        return host.session._worker.submit(cancelled, given[-2], given[-1], background=True)
+
+    host.segmenter.add_segment("rod")
+    host.segmenter.add_prompt(host.box(4))
+    host.settle()
+    text, voxels = host.segmenter.undo_text, host.voxels()
+    monkeypatch.setattr(host.session, "propagate", propagate)
+    host.segmenter.propagate()
+    host.settle()
+    assert host.said[-1] == "Cancelled before a slice was finished; nothing was changed."
+    assert host.segmenter.undo_text == text
+    assert np.array_equal(host.voxels(), voxels)
 
 
 def test_a_cancelled_run_keeps_what_is_done_and_says_so(host: Host) -> None:

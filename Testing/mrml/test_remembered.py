@@ -168,15 +168,28 @@ def one_slice(mask: Crop, axis: int, index: int) -> Crop:
     return Crop.from_full(full).tight()
 
 
-def test_slices_of_a_run_that_was_undone_are_not_kept(person: Person) -> None:
+def test_undoing_a_run_takes_back_what_is_known_and_emptied_slices_are_not_kept(person: Person) -> None:
     person.segmenter.add_segment("rod")
     person.segmenter.add_prompt(person.box(4))
     person.settle()
     person.segmenter.propagate()
     person.settle()
+    (segment_id,) = [row.id for row in person.segmenter.segments]
+    run = person.segmenter.propagation(segment_id)
+    assert run is not None
+    assert len(run.agreement) == len(SLICES)
+    assert np.array_equal(person.voxels(segment_id), person.truth)
     person.segmenter.undo()
+    assert person.segmenter.propagation(segment_id) is None
+    assert np.array_equal(person.voxels(segment_id), person.only(4))
+    person.segmenter.redo()
+    assert person.segmenter.propagation(segment_id) == run
+    assert np.array_equal(person.voxels(segment_id), person.truth)
+    person.paint(segment_id, person.only(4, 5))  # past the run, as another editor does, and away again
+    person.segmenter.writer.write(segment_id, Crop.empty(), region=Crop.from_full(person.truth))
+    person.settle()
     (kept,) = person.segmenter.kept_runs().values()
-    assert list(kept.run.agreement) == [4]
+    assert list(kept.run.agreement) == []
 
 
 def test_a_slice_with_other_voxels_is_not_known() -> None:

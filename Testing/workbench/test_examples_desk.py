@@ -163,6 +163,19 @@ def test_what_was_found_of_other_sets_is_not_shown(desk: ExamplesDesk, person: P
     assert desk.summary(person.segmenter, 0).objects == ()
 
 
+def test_without_a_set_all_that_examples_found_is_led_to(
+    desk: ExamplesDesk, person: Person, chosen: SupportSet
+) -> None:
+    person.run(chosen)
+    led = desk.next_unsure(person.segmenter, -1)
+    desk.remove_set(None)
+    assert desk.chosen is None
+    desk.forget()
+    assert desk.next_unsure(person.segmenter, -1) == led
+    with pytest.raises(PromptError, match="No slice is unsure"):
+        desk.next_unsure(person.segmenter, -1, "rod")  # no row of the list has this name now
+
+
 def test_learning_needs_two_examples_and_says_how_long(desk: ExamplesDesk, person: Person, chosen: SupportSet) -> None:
     assert desk.learning_text(Learning("x"), 5) == desk.learning_text(Learning("x", done=3), 5)
     preview = np.zeros((4, 4, 3), np.uint8)

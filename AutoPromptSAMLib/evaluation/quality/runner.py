@@ -25,6 +25,7 @@ import numpy as np
 from AutoPromptSAMLib import __version__
 from AutoPromptSAMLib.errors import AutoPromptSAMError, Cancelled
 from AutoPromptSAMLib.evaluation.environment import cores, weights
+from AutoPromptSAMLib.evaluation.measuring import OnProgress
 from AutoPromptSAMLib.evaluation.quality.records import (
     LOG_NAME,
     BenchError,
@@ -46,7 +47,6 @@ logger = logging.getLogger(__name__)
 
 # From a model's name and a device to the model; must be importable by its name where there are several workers.
 LoadBackbone = Callable[[str, str], "Backbone"]
-OnProgress = Callable[[int, int, str], None]
 Unit = tuple[str, str, str]  # dataset, pair, model
 Key = tuple[str, ...]  # of a case: ``CaseRow.key``
 Tasks = Sequence[tuple[Unit, Collection[Key]]]  # each unit with the cases of it that are known
